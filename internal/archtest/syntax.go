@@ -197,6 +197,11 @@ func (c *check) packageComment(dir string, files []*file) {
 	const why = "a package whose comment cannot say what it is for is too large, or two packages"
 	var documented []*file
 	for _, f := range files {
+		// A program that makes the package's tables stands beside it and is no
+		// part of it.
+		if f.ast.Name.Name == "main" && !within(dir, "cmd") {
+			continue
+		}
 		if f.ast.Doc != nil && strings.TrimSpace(f.ast.Doc.Text()) != "" {
 			documented = append(documented, f)
 		}

@@ -79,14 +79,14 @@ func NewNamespace(t testing.TB) *Namespace {
 	// with it.
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, n.ip, "netns", "add", n.Name).CombinedOutput(); err != nil { // #nosec G204 -- the path of ip, and a name made here
+	if out, err := exec.CommandContext(ctx, n.ip, "netns", "add", n.Name).CombinedOutput(); err != nil {
 		missing(t, "network namespaces cannot be made here: ip netns add: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		// The test's context has ended by now.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
 		defer cancel()
-		if out, err := exec.CommandContext(ctx, n.ip, "netns", "del", n.Name).CombinedOutput(); err != nil { // #nosec G204 -- as above
+		if out, err := exec.CommandContext(ctx, n.ip, "netns", "del", n.Name).CombinedOutput(); err != nil {
 			t.Errorf("peers: remove namespace %s: %v: %s", n.Name, err, out)
 		}
 	})
@@ -99,7 +99,7 @@ func NewNamespace(t testing.TB) *Namespace {
 // Command prepares a program to run inside the namespace until ctx ends. The
 // process is the program itself, not a wrapper, so signals reach it.
 func (n *Namespace) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, n.ip, append([]string{"netns", "exec", n.Name, program}, args...)...) // #nosec G204 -- tests choose the program
+	return exec.CommandContext(ctx, n.ip, append([]string{"netns", "exec", n.Name, program}, args...)...)
 }
 
 // missing skips the test, or fails it where peers are required.
