@@ -1,0 +1,140 @@
+package browser
+
+import "github.com/offproof/offproof/devices/sim/screen"
+
+// settingsScreen is the browser's settings, one page above the other.
+type settingsScreen struct {
+	b        *Browser
+	activity *screen.Activity
+	root     *screen.View
+	list     *screen.View
+	privacy  bool
+}
+
+func (b *Browser) openSettings() *screen.Activity {
+	s := &settingsScreen{b: b, root: screen.Column("")}
+	s.root.Height = screen.Match
+	s.activity = &screen.Activity{
+		Root: s.root, OnBack: s.back,
+		OnPause: func(*screen.UI) { s.left() },
+		OnResume: func(*screen.UI) {
+			s.render()
+		},
+	}
+	s.turn(false)
+	return s.activity
+}
+
+// turn shows another page from its beginning.
+func (s *settingsScreen) turn(privacy bool) {
+	s.privacy = privacy
+	s.list = nil
+	s.render()
+}
+
+// left is told when the screen with the switch has been left.
+func (s *settingsScreen) left() {
+	if again := s.b.cfg.Personality.OnLeave; s.privacy && again != nil {
+		s.b.data.on = again(s.b.data.on)
+	}
+}
+
+func (s *settingsScreen) back(*screen.UI) bool {
+	if !s.privacy {
+		return false
+	}
+	s.left()
+	s.turn(false)
+	return true
+}
+
+func (s *settingsScreen) render() {
+	title, rows := "Settings", s.general
+	if s.privacy {
+		title, rows = "Privacy & security", s.privacyRows
+	}
+	if s.list == nil {
+		s.list = screen.List(screen.ClassRecyclerView, Package+":id/recycler_view")
+	}
+	s.list.Children = rows()
+	s.root.Children = []*screen.View{
+		screen.TitleBar(Package, title, func(ui *screen.UI) {
+			if !s.back(ui) {
+				ui.Finish(s.activity)
+			}
+		}),
+		s.list,
+	}
+}
+
+func (s *settingsScreen) general() []*screen.View {
+	d := &s.b.data
+	return []*screen.View{
+		screen.SectionTitle("General"),
+		screen.Preference(Package, "Search engine", engines[d.engine].label, nil, s.chooseEngine),
+		screen.Preference(Package, "Privacy & security", "", nil, func(*screen.UI) { s.turn(true) }),
+		screen.SectionTitle("Data"),
+		screen.Preference(Package, "Clear data", "Cookies of normal tabs", nil, s.clearCookies),
+		screen.SectionTitle("About"),
+		screen.Preference(Package, "Version", s.b.Version(), nil, nil),
+	}
+}
+
+func (s *settingsScreen) chooseEngine(ui *screen.UI) {
+	var labels []string
+	for _, e := range engines {
+		labels = append(labels, e.label)
+	}
+	ui.Show(s.activity, screen.Choose("Search engine", labels, int(s.b.data.engine), func(_ *screen.UI, i int) {
+		s.b.data.engine = engine(i)
+		s.render()
+	}))
+}
+
+func (s *settingsScreen) clearCookies(ui *screen.UI) {
+	ui.Show(s.activity, screen.Alert("Clear data", "Cookies of normal tabs will be deleted.",
+		screen.Choice{Text: "Clear", Click: func(*screen.UI) {
+			s.b.data.jar = newJar()
+			s.b.renew()
+		}}, screen.Choice{Text: "Cancel"}))
+}
+
+func (s *settingsScreen) privacyRows() []*screen.View {
+	d := &s.b.data
+	row := s.b.cfg.Personality.Row
+	summary := row.Off
+	if d.on {
+		summary = row.On
+	}
+	flip := func(field *bool, after func()) *screen.Toggle {
+		return &screen.Toggle{On: *field, Change: func(_ *screen.UI, on bool) {
+			*field = on
+			if after != nil {
+				after()
+			}
+			s.render()
+		}}
+	}
+	return []*screen.View{
+		screen.SectionTitle("Privacy"),
+		screen.Preference(Package, "Enable cookies", "", flip(&d.cookies, s.b.renew), nil),
+		screen.Preference(Package, "Do not track", "Ask sites not to track you", flip(&d.doNotTrack, nil), nil),
+		screen.SectionTitle("Improvement"),
+		screen.Preference(Package, "Improve search & browsing experience", "Share links of sites you visit with Xiaomi", flip(&d.shareLinks, nil), nil),
+		screen.Preference(Package, row.Title, summary, flip(&d.on, nil), nil),
+	}
+}
+
+// renew makes both modes start with connections and cookies of their own
+// again, after a change of what they may keep.
+func (b *Browser) renew() {
+	if b.main == nil {
+		return
+	}
+	for _, c := range []**client{&b.main.normal, &b.main.private} {
+		if *c != nil {
+			(*c).close()
+			*c = nil
+		}
+	}
+}
