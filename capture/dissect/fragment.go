@@ -1,0 +1,151 @@
+package dissect
+
+import (
+	"net/netip"
+	"time"
+)
+
+const (
+	// maxDatagrams bounds the datagrams that wait for fragments at one time, and
+	// maxParts the fragments of one.
+	maxDatagrams = 256
+	maxParts     = 1024
+	// patienceFragment is how long a datagram waits for its fragments, in the
+	// file's time; it is the limit that Linux has too.
+	patienceFragment = 30 * time.Second
+)
+
+type fragmentKey struct {
+	src, dst netip.Addr
+	id       uint32
+	proto    uint8
+}
+
+type part struct {
+	offset  int
+	data    []byte
+	missing int
+}
+
+// A datagram is one that came in fragments, as far as it has come.
+type datagram struct {
+	key   fragmentKey
+	at    time.Time
+	last  time.Time
+	parts []part
+	size  int
+	total int // bytes of payload, -1 until the last fragment has come
+}
+
+// fragments puts datagrams together, oldest first.
+type fragments struct {
+	byKey map[fragmentKey]*datagram
+	queue []*datagram
+}
+
+// add takes a fragment. It returns the whole datagram when this was the last
+// piece of it.
+func (f *fragments) add(p *packet, at time.Time) (whole *datagram) {
+	key := fragmentKey{p.src, p.dst, p.id, p.proto}
+	d := f.byKey[key]
+	if d == nil {
+		if f.byKey == nil {
+			f.byKey = map[fragmentKey]*datagram{}
+		}
+		d = &datagram{key: key, at: at, total: -1}
+		f.byKey[key] = d
+		f.queue = append(f.queue, d)
+	}
+	d.last = at
+	d.size += p.size
+	d.insert(part{p.offset, append([]byte(nil), p.payload...), p.missing})
+	if !p.more && d.total < 0 {
+		d.total = p.offset + len(p.payload) + p.missing
+	}
+	if !d.complete() {
+		return nil
+	}
+	f.remove(d)
+	return d
+}
+
+// insert keeps the parts in order. A part whose offset is known already is a
+// repetition, and the first one counts.
+func (d *datagram) insert(p part) {
+	if len(d.parts) >= maxParts || p.offset+len(p.data) > 1<<16 {
+		return
+	}
+	i := len(d.parts)
+	for i > 0 && d.parts[i-1].offset >= p.offset {
+		if d.parts[i-1].offset == p.offset {
+			return
+		}
+		i--
+	}
+	d.parts = append(d.parts, part{})
+	copy(d.parts[i+1:], d.parts[i:])
+	d.parts[i] = p
+}
+
+func (d *datagram) complete() bool {
+	at := 0
+	for _, p := range d.parts {
+		if p.offset > at {
+			return false
+		}
+		at = max(at, p.offset+len(p.data)+p.missing)
+	}
+	return d.total >= 0 && at >= d.total
+}
+
+func (f *fragments) remove(d *datagram) {
+	delete(f.byKey, d.key)
+	for i, q := range f.queue {
+		if q == d {
+			f.queue = append(f.queue[:i], f.queue[i+1:]...)
+			return
+		}
+	}
+}
+
+// expired removes and returns a datagram that will not be whole any more: one
+// that waited too long, or the oldest of too many.
+func (f *fragments) expired(now time.Time) *datagram {
+	if len(f.queue) == 0 {
+		return nil
+	}
+	d := f.queue[0]
+	if len(f.queue) <= maxDatagrams && now.Sub(d.last) < patienceFragment {
+		return nil
+	}
+	f.remove(d)
+	return d
+}
+
+// packet joins the parts, up to the first byte that is not there.
+func (d *datagram) packet() packet {
+	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size}
+	end := d.total
+	for _, part := range d.parts {
+		from := len(p.payload) - part.offset
+		if from < 0 {
+			break
+		}
+		if from < len(part.data) {
+			p.payload = append(p.payload, part.data[from:]...)
+		}
+		if part.missing > 0 {
+			break
+		}
+	}
+	if end < 0 {
+		for _, part := range d.parts {
+			end = max(end, part.offset+len(part.data)+part.missing)
+		}
+	}
+	if end >= 0 && len(p.payload) > end {
+		p.payload = p.payload[:end]
+	}
+	p.missing = max(0, end-len(p.payload))
+	return p
+}
