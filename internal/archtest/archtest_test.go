@@ -138,6 +138,8 @@ func TestEachViolationIsReported(t *testing.T) {
 		{"a pending decorator", "specs/a_test.go", strings.Replace(specs("g.It(\"x\", g.Pending)"), "import .", "import g", 1), "Pending", "unjudged"},
 		{"a skipped test", "capture/a_test.go", "package capture_test\nimport \"testing\"\nfunc TestX(t *testing.T) { t.Skip(\"later\") }\n", "no skipped test", "looks like a pass"},
 		{"a skipped benchmark", "capture/a_test.go", "package capture_test\nimport \"testing\"\nfunc BenchmarkX(b *testing.B) { b.Run(\"y\", func(sub *testing.B) { sub.SkipNow() }) }\n", "no skipped test", "looks like a pass"},
+		{"a program looked for by hand", "capture/a_test.go", "package capture_test\nimport \"os/exec\"\nvar _, err = exec.LookPath(\"tshark\")\n", "no exec.LookPath", "looks like a pass"},
+		{"a test that depends on -short", "capture/a_test.go", "package capture_test\nimport \"testing\"\nvar _ = testing.Short\n", "no testing.Short", "looks like a pass"},
 		{"a skipped spec", "specs/a_test.go", specs("It(\"x\", func() { Skip(\"later\") })"), "no Skip outside harness/suite", "looks like a pass"},
 		{"a spec skipped by Ginkgo's T", "specs/a_test.go", specs("It(\"x\", func() { GinkgoT().Skip(\"later\") })"), "no skipped test", "looks like a pass"},
 

@@ -90,6 +90,10 @@ func (c *check) selector(f *file, s *ast.SelectorExpr, names map[string]string) 
 		c.at(f, s.Pos(), "no time.Sleep outside "+simDir, whySleep)
 	case x.Name == names["context"] && (s.Sel.Name == "Background" || s.Sel.Name == "TODO") && !f.test && f.ast.Name.Name != "main":
 		c.at(f, s.Pos(), "no context."+s.Sel.Name+" outside tests and package main", whyContext)
+	case x.Name == names["os/exec"] && s.Sel.Name == "LookPath" && f.test && !within(f.dir, peersDir):
+		c.at(f, s.Pos(), "no exec.LookPath in tests: call internal/peers", whySkip)
+	case x.Name == names["testing"] && s.Sel.Name == "Short":
+		c.at(f, s.Pos(), "no testing.Short", whySkip)
 	}
 }
 
