@@ -192,3 +192,41 @@ func shorten(s string) string {
 	}
 	return s[:most] + "..."
 }
+
+// A Mount is one line of /proc/mounts.
+type Mount struct{ Source, Target, Type, Options string }
+
+// ParseMounts reads /proc/mounts in its order: of two mounts at one place, the
+// later covers the earlier.
+func ParseMounts(text string) []Mount {
+	var mounts []Mount
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || len(mounts) >= maxEntries {
+			continue
+		}
+		mounts = append(mounts, Mount{
+			Source: unescape(fields[0]), Target: unescape(fields[1]), Type: fields[2], Options: fields[3],
+		})
+	}
+	return mounts
+}
+
+// unescape undoes the kernel's octal escapes of blanks and backslashes.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,195 @@
+package devices
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// leasePoll lies between two tries for a phone that somebody else has.
+const leasePoll = 100 * time.Millisecond
+
+// A Holder says who has a phone, as its lock file tells.
+type Holder struct {
+	Serial  string    `json:"serial"`
+	PID     int       `json:"pid"`
+	Command string    `json:"command,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return fmt.Sprintf("phone %s is leased by another process", h.Serial)
+	}
+	return fmt.Sprintf("phone %s is leased by process %d (%s) since %s", h.Serial, h.PID, h.Command, h.Since.Format(time.DateTime))
+}
+
+// A BusyError says that no phone came free before the wait ended.
+type BusyError struct {
+	Holders []Holder
+	Err     error
+}
+
+func (e *BusyError) Error() string {
+	words := make([]string, len(e.Holders))
+	for i, h := range e.Holders {
+		words[i] = h.String()
+	}
+	return fmt.Sprintf("devices: lease phone: none came free: %s: %v", strings.Join(words, "; "), e.Err)
+}
+
+// Unwrap returns why the wait ended.
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// A Pool hands out phones to one holder at a time, over all processes of the
+// host. It needs no server: a lease is a locked file, and the kernel frees it
+// when the holder dies, however it dies.
+type Pool struct {
+	// Locks is the folder of the lock files. Every program on the host that uses
+	// the phones must be given the same one.
+	Locks string
+	// Waiting, if set, is told who holds the phones when all are taken: once when
+	// the wait begins and again when a holder changes.
+	Waiting func([]Holder)
+}
+
+// A Lease is the exclusive right to one phone until Release or the end of the
+// process.
+type Lease struct {
+	serial string
+	file   *os.File
+	once   sync.Once
+	err    error
+}
+
+// Acquire leases any one of the serials; see Pool.Acquire.
+func Acquire(ctx context.Context, locks string, serials []string) (*Lease, error) {
+	return (&Pool{Locks: locks}).Acquire(ctx, serials)
+}
+
+// Acquire leases any one of the serials, the first that is free, and waits until
+// ctx ends if none is. The error then is a *BusyError that says who has them.
+func (p *Pool) Acquire(ctx context.Context, serials []string) (*Lease, error) {
+	if len(serials) == 0 {
+		return nil, errors.New("devices: lease phone: no serial was named")
+	}
+	if err := os.MkdirAll(p.Locks, 0o700); err != nil {
+		return nil, fmt.Errorf("devices: lease phone: make lock folder: %w", err)
+	}
+	told := ""
+	for {
+		holders := make([]Holder, 0, len(serials))
+		for _, serial := range serials {
+			lease, err := tryLease(p.Locks, serial)
+			if err == nil {
+				return lease, nil
+			}
+			if !errors.Is(err, errLocked) {
+				return nil, fmt.Errorf("devices: lease phone %s: %w", serial, err)
+			}
+			holders = append(holders, readHolder(p.Locks, serial))
+		}
+		if now := fmt.Sprint(holders); p.Waiting != nil && now != told {
+			told = now
+			p.Waiting(holders)
+		}
+		if err := pause(ctx, leasePoll); err != nil {
+			return nil, &BusyError{Holders: holders, Err: err}
+		}
+	}
+}
+
+// tryLease locks one phone's file, or returns errLocked. The file is never
+// removed: a process that waits for a removed file would share its lock with
+// nobody.
+func tryLease(dir, serial string) (*Lease, error) {
+	file, err := os.OpenFile(filepath.Join(dir, fileName(serial)+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(file); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	holder, err := json.Marshal(Holder{
+		Serial: serial, PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Since: time.Now().Round(time.Second),
+	})
+	if err == nil {
+		err = rewrite(file, append(holder, '\n'))
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("write lock file: %w", err)
+	}
+	return &Lease{serial: serial, file: file}, nil
+}
+
+func rewrite(file *os.File, b []byte) error {
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := file.WriteAt(b, 0)
+	return err
+}
+
+// readHolder reads who has a phone. What it cannot read stays empty: the file
+// may be half written, and it only serves a message.
+func readHolder(dir, serial string) Holder {
+	holder := Holder{Serial: serial}
+	file, err := os.Open(filepath.Join(dir, fileName(serial)+".lock"))
+	if err != nil {
+		return holder
+	}
+	defer func() { _ = file.Close() }()
+	const most = 4 << 10
+	b, err := io.ReadAll(io.LimitReader(file, most))
+	if err != nil || json.Unmarshal(b, &holder) != nil {
+		return Holder{Serial: serial}
+	}
+	holder.Serial = serial
+	return holder
+}
+
+// Serial is the serial of the leased phone.
+func (l *Lease) Serial() string { return l.serial }
+
+// Release gives the phone back. It may be called again.
+func (l *Lease) Release() error {
+	l.once.Do(func() {
+		// Emptied first, so that nobody reads a holder who has gone.
+		if err := l.file.Truncate(0); err != nil {
+			l.err = fmt.Errorf("devices: release phone %s: %w", l.serial, err)
+		}
+		if err := l.file.Close(); err != nil && l.err == nil {
+			l.err = fmt.Errorf("devices: release phone %s: %w", l.serial, err)
+		}
+	})
+	return l.err
+}
+
+// fileName makes a file name of a serial, which may hold colons, slashes and
+// worse. The hash keeps apart what the cleaning would make equal.
+func fileName(serial string) string {
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '_'
+	}, serial)
+	const most, hashed = 40, 8
+	if len(clean) > most {
+		clean = clean[:most]
+	}
+	sum := sha256.Sum256([]byte(serial))
+	return clean + "-" + hex.EncodeToString(sum[:hashed])
+}

@@ -1,0 +1,419 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/offproof/offproof/devices"
+)
+
+const (
+	// look is the pause between two dumps while something is awaited.
+	look = 150 * time.Millisecond
+	// dumpAttempts bounds the dumps of a screen that does not come to rest; each
+	// may take uiautomator ten seconds and more.
+	dumpAttempts = 4
+	// maxWords bounds what an error quotes of the screen.
+	maxWords = 12
+	// maxScrolls bounds the swipes in one direction.
+	maxScrolls = 40
+)
+
+// A Phone is what a screen needs of a device.
+type Phone interface {
+	Serial() string
+	Shell(ctx context.Context, args ...string) (devices.Result, error)
+	Script(ctx context.Context, script string) (devices.Result, error)
+}
+
+var _ Phone = (*devices.Device)(nil)
+
+// A Screen is the screen of one phone. It may be used by many goroutines;
+// uiautomator serves one at a time, so dumps wait for each other.
+type Screen struct {
+	phone Phone
+	file  string
+	turn  sync.Mutex
+}
+
+// New returns the screen of a phone.
+func New(phone Phone) *Screen {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // It never fails.
+	return &Screen{phone: phone, file: "/data/local/tmp/offproof-ui-" + hex.EncodeToString(id[:]) + ".xml"}
+}
+
+// A NotFoundError says what was looked for and what was on the screen instead.
+type NotFoundError struct {
+	Want string
+	Seen []string
+	Err  error // why the wait ended, nil when there was none
+}
+
+func (e *NotFoundError) Error() string {
+	seen := "an empty screen"
+	if len(e.Seen) > 0 {
+		seen = strings.Join(e.Seen, " | ")
+	}
+	if e.Err != nil {
+		return fmt.Sprintf("ui: find %s: not on the screen, which shows: %s: %v", e.Want, seen, e.Err)
+	}
+	return fmt.Sprintf("ui: find %s: not on the screen, which shows: %s", e.Want, seen)
+}
+
+// Unwrap returns why the wait ended.
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
+// A BusyError says that the screen never came to rest, so that uiautomator
+// could not describe it.
+type BusyError struct{ Text string }
+
+func (e *BusyError) Error() string {
+	return "ui: dump view tree: the screen does not come to rest: " + e.Text
+}
+
+// Dump reads the view tree. A screen that moves is tried again, in turns with
+// uiautomator's compressed form, a bounded number of times.
+func (s *Screen) Dump(ctx context.Context) (*Node, error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	var last error
+	for i := range dumpAttempts {
+		root, err := s.dump(ctx, i%2 == 1)
+		if err == nil {
+			return root, nil
+		}
+		var busy *BusyError
+		if !errors.As(err, &busy) && !errors.Is(err, ErrFormat) || ctx.Err() != nil {
+			return nil, err
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// dump runs uiautomator once. It writes to a file, because what it prints has
+// messages of its own around the XML; the file is removed first, because an
+// error leaves the old one in place and still exits with 0.
+func (s *Screen) dump(ctx context.Context, compressed bool) (*Node, error) {
+	option := ""
+	if compressed {
+		option = "--compressed "
+	}
+	nonce := rand.Text()
+	script := fmt.Sprintf("rm -f %[1]s; uiautomator dump %[2]s%[1]s 2>&1; echo %[3]s; cat %[1]s; rm -f %[1]s", s.file, option, nonce)
+	result, err := s.phone.Script(ctx, script)
+	if err != nil {
+		return nil, fmt.Errorf("ui: dump view tree: %w", err)
+	}
+	said, tree, ok := bytes.Cut(result.Stdout, []byte(nonce))
+	if !ok {
+		return nil, fmt.Errorf("ui: dump view tree: %q: %w", excerpt(result.Stdout), ErrFormat)
+	}
+	if bytes.Contains(said, []byte("could not get idle state")) {
+		return nil, &BusyError{Text: excerpt(said)}
+	}
+	root, err := Parse(tree)
+	if err != nil {
+		return nil, fmt.Errorf("%w (uiautomator said %q)", err, excerpt(said))
+	}
+	return root, nil
+}
+
+// Find looks once for the first node that fits. A *NotFoundError says what was
+// on the screen instead.
+func (s *Screen) Find(ctx context.Context, sel Selector) (*Node, error) {
+	root, err := s.Dump(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n := root.First(sel); n != nil {
+		return n, nil
+	}
+	return nil, &NotFoundError{Want: sel.String(), Seen: root.Words(maxWords)}
+}
+
+// WaitFor looks until a node fits or ctx ends.
+func (s *Screen) WaitFor(ctx context.Context, sel Selector) (*Node, error) {
+	var found *Node
+	err := s.wait(ctx, sel.String(), func(root *Node) bool {
+		found = root.First(sel)
+		return found != nil
+	})
+	return found, err
+}
+
+// WaitGone looks until no node fits or ctx ends.
+func (s *Screen) WaitGone(ctx context.Context, sel Selector) error {
+	return s.wait(ctx, "screen without "+sel.String(), func(root *Node) bool { return root.First(sel) == nil })
+}
+
+// WaitUntil looks until ok accepts the tree or ctx ends. want says in words
+// what is awaited.
+func (s *Screen) WaitUntil(ctx context.Context, want string, ok func(root *Node) bool) error {
+	return s.wait(ctx, want, ok)
+}
+
+func (s *Screen) wait(ctx context.Context, want string, ok func(*Node) bool) error {
+	var seen []string
+	for {
+		root, err := s.Dump(ctx)
+		switch {
+		case err == nil:
+			if ok(root) {
+				return nil
+			}
+			seen = root.Words(maxWords)
+		case ctx.Err() != nil:
+			return &NotFoundError{Want: want, Seen: seen, Err: ctx.Err()}
+		default:
+			var busy *BusyError
+			if !errors.As(err, &busy) && !errors.Is(err, ErrFormat) {
+				return err
+			}
+			seen = []string{err.Error()}
+		}
+		if err := pause(ctx, look); err != nil {
+			return &NotFoundError{Want: want, Seen: seen, Err: err}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Screenshot is the picture of the screen, a PNG.
+func (s *Screen) Screenshot(ctx context.Context) ([]byte, error) {
+	result, err := s.phone.Script(ctx, "screencap -p")
+	if err != nil {
+		return nil, fmt.Errorf("ui: take screenshot: %w", err)
+	}
+	if err := devices.Check(s.phone.Serial(), result, "screencap", "-p"); err != nil {
+		return nil, fmt.Errorf("ui: take screenshot: %w", err)
+	}
+	return cutPNG(result.Stdout)
+}
+
+// cutPNG finds the picture behind the noise that some builds print first, and
+// makes sure that it is whole.
+func cutPNG(b []byte) ([]byte, error) {
+	const noise = 4 << 10
+	start := bytes.Index(b[:min(len(b), noise)], []byte("\x89PNG\r\n\x1a\n"))
+	if start < 0 {
+		return nil, fmt.Errorf("ui: take screenshot: no PNG: %q", excerpt(b))
+	}
+	b = b[start:]
+	if _, err := png.DecodeConfig(bytes.NewReader(b)); err != nil {
+		return nil, fmt.Errorf("ui: take screenshot: %w", err)
+	}
+	if !bytes.HasSuffix(b, []byte("IEND\xaeB`\x82")) {
+		return nil, errors.New("ui: take screenshot: the PNG was cut short")
+	}
+	return b, nil
+}
+
+// input runs the phone's input command, which reports many errors with exit
+// status 0.
+func (s *Screen) input(ctx context.Context, args ...string) error {
+	args = append([]string{"input"}, args...)
+	result, err := s.phone.Shell(ctx, args...)
+	if err != nil {
+		return fmt.Errorf("ui: %s: %w", args[1], err)
+	}
+	if err := devices.Check(s.phone.Serial(), result, args...); err != nil {
+		return fmt.Errorf("ui: %s: %w", args[1], err)
+	}
+	said := bytes.TrimSpace(append(bytes.Clone(result.Stdout), result.Stderr...))
+	for _, mark := range []string{"Error", "Exception", "Usage:"} {
+		if bytes.Contains(said, []byte(mark)) {
+			return fmt.Errorf("ui: %s: %s", args[1], excerpt(said))
+		}
+	}
+	return nil
+}
+
+// Tap taps the middle of a node.
+func (s *Screen) Tap(ctx context.Context, n *Node) error {
+	if n == nil || n.Bounds.Empty() {
+		return fmt.Errorf("ui: tap: %v is not visible", n)
+	}
+	return s.TapAt(ctx, n.Center())
+}
+
+// TapAt taps a point of the screen.
+func (s *Screen) TapAt(ctx context.Context, at image.Point) error {
+	return s.input(ctx, "tap", strconv.Itoa(at.X), strconv.Itoa(at.Y))
+}
+
+// TapOn waits for a node and taps it.
+func (s *Screen) TapOn(ctx context.Context, sel Selector) error {
+	n, err := s.WaitFor(ctx, sel)
+	if err != nil {
+		return err
+	}
+	return s.Tap(ctx, n)
+}
+
+// Type types text into the field that has the focus. The phone's input command
+// takes printable ASCII only, and cannot type a literal %s: both are errors
+// here, because the phone would type something else.
+func (s *Screen) Type(ctx context.Context, text string) error {
+	encoded, err := encode(text)
+	if err != nil {
+		return err
+	}
+	return s.input(ctx, "text", encoded)
+}
+
+// encode writes blanks in the way of the input command.
+func encode(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("ui: type: the text is empty")
+	}
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' {
+			return "", fmt.Errorf("ui: type %q: only printable ASCII can be typed", text)
+		}
+	}
+	if strings.Contains(text, "%s") {
+		return "", fmt.Errorf("ui: type %q: the phone would type a blank for %%s", text)
+	}
+	encoded := strings.ReplaceAll(text, " ", "%s")
+	// A percent sign before a blank or an s would become part of another %s.
+	if strings.ReplaceAll(encoded, "%s", " ") != text {
+		return "", fmt.Errorf("ui: type %q: the phone would type something else", text)
+	}
+	return encoded, nil
+}
+
+// Key codes of Android.
+const (
+	KeyHome      = 3
+	KeyBack      = 4
+	KeyPower     = 26
+	KeyEnter     = 66
+	KeyDelete    = 67
+	KeyMenu      = 82
+	KeyMoveHome  = 122
+	KeyMoveEnd   = 123
+	KeyAppSwitch = 187
+	KeyWakeup    = 224
+)
+
+// Key presses one key.
+func (s *Screen) Key(ctx context.Context, code int) error {
+	return s.input(ctx, "keyevent", strconv.Itoa(code))
+}
+
+// Clear empties the field that has the focus, of which n is a dump.
+func (s *Screen) Clear(ctx context.Context, n *Node) error {
+	count := len([]rune(n.Text))
+	if count == 0 {
+		return nil
+	}
+	const most = 500
+	if count > most {
+		return fmt.Errorf("ui: clear field: %d characters are more than %d", count, most)
+	}
+	keys := []string{"keyevent", strconv.Itoa(KeyMoveEnd)}
+	for range count {
+		keys = append(keys, strconv.Itoa(KeyDelete))
+	}
+	return s.input(ctx, keys...)
+}
+
+// Swipe drags a finger from one point to another. Slow swipes scroll by exactly
+// their length; quick ones go on rolling.
+func (s *Screen) Swipe(ctx context.Context, from, to image.Point, d time.Duration) error {
+	return s.input(ctx, "swipe", strconv.Itoa(from.X), strconv.Itoa(from.Y), strconv.Itoa(to.X), strconv.Itoa(to.Y),
+		strconv.FormatInt(max(d.Milliseconds(), 1), 10))
+}
+
+// ScrollTo finds a node, scrolling down to the end and then up to the beginning
+// of the largest list on the screen until it is visible.
+func (s *Screen) ScrollTo(ctx context.Context, sel Selector) (*Node, error) {
+	root, err := s.Dump(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, down := range []bool{true, false} {
+		for range maxScrolls {
+			if n := root.First(sel); n != nil {
+				return n, nil
+			}
+			list := largest(root.All(Scrollable()))
+			if list == nil {
+				return nil, &NotFoundError{Want: sel.String(), Seen: root.Words(maxWords)}
+			}
+			if err := s.scroll(ctx, list, down); err != nil {
+				return nil, err
+			}
+			next, err := s.Dump(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if equal(root, next) {
+				break // The end of the list.
+			}
+			root = next
+		}
+	}
+	return nil, &NotFoundError{Want: sel.String(), Seen: root.Words(maxWords)}
+}
+
+// scroll moves a list by half its height, slowly, so that nothing is jumped.
+func (s *Screen) scroll(ctx context.Context, list *Node, down bool) error {
+	b := list.Bounds
+	x, high, low := list.Center().X, b.Min.Y+b.Dy()/4, b.Max.Y-b.Dy()/4
+	from, to := image.Pt(x, low), image.Pt(x, high)
+	if !down {
+		from, to = to, from
+	}
+	const slow = 600 * time.Millisecond
+	return s.Swipe(ctx, from, to, slow)
+}
+
+func largest(nodes []*Node) *Node {
+	var best *Node
+	for _, n := range nodes {
+		if n.Bounds.Empty() {
+			continue
+		}
+		if best == nil || n.Bounds.Dx()*n.Bounds.Dy() > best.Bounds.Dx()*best.Bounds.Dy() {
+			best = n
+		}
+	}
+	return best
+}
+
+// equal reports whether two trees show the same.
+func equal(a, b *Node) bool {
+	if a.Class != b.Class || a.ID != b.ID || a.Text != b.Text || a.Desc != b.Desc || a.Bounds != b.Bounds ||
+		a.Checked != b.Checked || len(a.Children) != len(b.Children) {
+		return false
+	}
+	for i := range a.Children {
+		if !equal(a.Children[i], b.Children[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,104 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+)
+
+// titleID is the id of the title in every preference row of Android.
+const titleID = "android:id/title"
+
+// SwitchBeside finds the switch or check box of the settings row with a title.
+// Such a row is a title, perhaps a summary, and in a container beside them the
+// switch, which often has no text of its own. A compressed tree lacks the row,
+// and then the place on the screen decides. Two rows of one title are an error:
+// the wrong switch would be believed.
+func SwitchBeside(root *Node, title string) (*Node, error) {
+	titles := root.All(And(ByText(title), ByID(titleID)))
+	if len(titles) == 0 { // Rows that are no preferences have other ids.
+		titles = root.All(And(ByText(title), Selector{"no switch", func(n *Node) bool { return !n.Checkable }}))
+	}
+	if len(titles) == 0 {
+		// A switch may carry the title itself, as its text or its description.
+		own := root.All(And(Checkable(), Or(ByText(title), ByDesc(title), Selector{
+			"description that begins with the title",
+			func(n *Node) bool { return strings.HasPrefix(n.Desc, title+" ") },
+		})))
+		return single(own, title, root)
+	}
+	var found []*Node
+	for _, t := range titles {
+		if s := beside(root, t); s != nil {
+			found = append(found, s)
+		}
+	}
+	return single(found, title, root)
+}
+
+func single(found []*Node, title string, root *Node) (*Node, error) {
+	switch len(found) {
+	case 0:
+		return nil, &NotFoundError{Want: fmt.Sprintf("switch beside %q", title), Seen: root.Words(maxWords)}
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("ui: find switch beside %q: %d switches fit", title, len(found))
+}
+
+// beside finds the switch of a title's row, nil when it has none.
+func beside(root, title *Node) *Node {
+	for row := title.Parent; row != nil; row = row.Parent {
+		if row.Scrollable || row.Parent == nil || len(rowTitles(row)) > 1 {
+			break // The list of rows has been reached.
+		}
+		switches := row.All(Checkable())
+		if len(switches) == 0 {
+			continue
+		}
+		if len(switches) == 1 {
+			return switches[0]
+		}
+		// A checkable row around its own switch: the innermost shows the state.
+		return switches[len(switches)-1]
+	}
+	return level(root, title)
+}
+
+// rowTitles are the titles of the rows below n.
+func rowTitles(n *Node) []*Node { return n.All(ByID(titleID)) }
+
+// level finds the one switch at the height of the title, where the tree does
+// not tell rows apart: the title must be the nearest above the switch's lower
+// edge, and overlap it or stand right above its middle.
+func level(root, title *Node) *Node {
+	var best *Node
+	for _, s := range root.All(Checkable()) {
+		if s == title || s.Bounds.Empty() {
+			continue
+		}
+		middle := s.Center().Y
+		nearest := title
+		for _, other := range rowTitles(root) {
+			if distance(other, middle) < distance(nearest, middle) {
+				nearest = other
+			}
+		}
+		const rows = 3 // a title with a summary of two lines
+		if nearest != title || distance(title, middle) > rows*title.Bounds.Dy() {
+			continue
+		}
+		if best == nil || distance(title, middle) > distance(title, s.Center().Y) {
+			best = s
+		}
+	}
+	return best
+}
+
+// distance is how far the middle of a node is from a height.
+func distance(n *Node, y int) int {
+	d := n.Center().Y - y
+	if d < 0 {
+		return -d
+	}
+	return d
+}
