@@ -3,6 +3,10 @@ package internet
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 // Protocol numbers of IP.
@@ -76,4 +80,41 @@ func conversation(b []byte, out bool) (flowKey, bool) {
 		key.local, key.remote = key.remote, key.local
 	}
 	return key, true
+}
+
+// seal writes the checksum of a TCP or UDP packet, which the stack leaves out
+// on its loopback interface. A packet that is neither, or a fragment, stays as
+// it is.
+func seal(b []byte) {
+	key, ok := conversation(b, true)
+	if !ok || key.proto == protoICMP {
+		return
+	}
+	head := 40
+	if b[0]>>4 == 4 {
+		head = int(b[0]&15) * 4
+		if binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
+			return
+		}
+	}
+	segment := b[head:]
+	src, dst := tcpip.AddrFromSlice(key.local.Addr().AsSlice()), tcpip.AddrFromSlice(key.remote.Addr().AsSlice())
+	partial := func(proto tcpip.TransportProtocolNumber) uint16 {
+		sum := header.PseudoHeaderChecksum(proto, src, dst, uint16(len(segment))) //nolint:gosec // An IP packet has at most 65535 bytes.
+		return checksum.Checksum(segment, sum)
+	}
+	switch {
+	case key.proto == protoTCP && len(segment) >= header.TCPMinimumSize:
+		tcp := header.TCP(segment)
+		tcp.SetChecksum(0)
+		tcp.SetChecksum(^partial(header.TCPProtocolNumber))
+	case key.proto == protoUDP:
+		udp := header.UDP(segment)
+		udp.SetChecksum(0)
+		sum := ^partial(header.UDPProtocolNumber)
+		if sum == 0 {
+			sum = 0xffff
+		}
+		udp.SetChecksum(sum)
+	}
 }

@@ -145,12 +145,13 @@ func newLoopback(name string, owners *sockets) *wire {
 func (w *wire) send(p packet) bool {
 	size := uint64(p.view.Size())
 	target := w.up
+	data := p.view.AsSlice()
 	if w.loopback {
 		target = w.down
+		seal(data)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	data := p.view.AsSlice()
 	if w.off || target == nil {
 		w.total.TxDropped++
 		p.view.Release()
