@@ -40,6 +40,11 @@ type Capture struct {
 	// protocol was recognised and which need not be encrypted.
 	Unread []Unread
 	Health capture.Health
+	// Damaged is true when the file, or a packet in it, is not what its format
+	// asks for, or goes beyond a limit, so that something of it was not read. A
+	// sound file that lacks something (packets cut short on purpose, fragments
+	// from before its start) is not damaged; its Health says what it lacks.
+	Damaged bool
 }
 
 // Unread is the beginning of what a client sent in a protocol that is not
@@ -105,10 +110,12 @@ func Read(r io.Reader, o Options) (*Capture, error) {
 	}
 	out := e.finish()
 	out.Health.Dropped = src.dropped()
-	problems := src.problems()
+	problems, odd := src.problems()
+	out.Damaged = out.Damaged || odd
 	if errors.As(err, &broken) {
 		out.Health.Truncated = true
 		problems = append(problems, broken.reason)
+		out.Damaged = true
 		err = nil
 	}
 	out.Health.Problems = append(problems, out.Health.Problems...)

@@ -347,6 +347,10 @@ func (e *engine) finish() *Capture {
 	}
 	out.Health.Packets = e.packets
 	out.Health.Problems = e.problems()
+	for why := range e.odd {
+		out.Damaged = out.Damaged || why != oddFragment
+	}
+	out.Damaged = out.Damaged || e.full || e.dns.full || e.rest != nil
 	return out
 }
 

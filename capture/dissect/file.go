@@ -56,8 +56,9 @@ type source interface {
 	next(rec *record) error
 	// dropped counts packets that the file says were lost, nil when it is silent.
 	dropped() *int64
-	// problems are doubts that did not end the reading.
-	problems() []string
+	// problems are doubts that did not end the reading, and whether one of them
+	// is a damage of the file.
+	problems() (all []string, damaged bool)
 }
 
 // damage says why the rest of a file cannot be read.
@@ -142,8 +143,8 @@ func (p *pcapFile) next(rec *record) error {
 	return nil
 }
 
-func (p *pcapFile) dropped() *int64    { return nil }
-func (p *pcapFile) problems() []string { return p.notes }
+func (p *pcapFile) dropped() *int64            { return nil }
+func (p *pcapFile) problems() ([]string, bool) { return p.notes, len(p.notes) > 0 }
 
 // cut tells the end of a file, which damages it, from a failure to read it.
 func cut(err error, format string, args ...any) error {
@@ -189,8 +190,10 @@ type pcapngFile struct {
 	buf    []byte
 	seen   map[string]bool
 	notes  []string
-	lost   int64 // from sections that have ended, and from packets
-	stated bool
+	// damaged is true when a note tells of a damage.
+	damaged bool
+	lost    int64 // from sections that have ended, and from packets
+	stated  bool
 }
 
 func newPcapng(r *bufio.Reader) (source, error) {
@@ -215,8 +218,14 @@ func byteOrder(b []byte) (binary.ByteOrder, bool) {
 	return nil, false
 }
 
-// note remembers a doubt once, however often it occurs.
+// note remembers a damage once, however often it occurs.
 func (p *pcapngFile) note(format string, args ...any) {
+	p.damaged = true
+	p.remark(format, args...)
+}
+
+// remark remembers once what is odd and allowed.
+func (p *pcapngFile) remark(format string, args ...any) {
 	if p.seen[format] {
 		return
 	}
@@ -367,12 +376,24 @@ func resolution(v byte) (uint64, bool) {
 	return units, e <= 19
 }
 
-// time turns the ticks of an interface into a time.
-func (i *iface) time(ticks uint64) time.Time {
+// maxSecond is the last second of the year 9999, beyond which a time cannot be
+// written in RFC 3339.
+const maxSecond = 253402300799
+
+// time turns the ticks of an interface into a time. It answers false for a time
+// that no clock shows.
+func (i *iface) time(ticks uint64) (time.Time, bool) {
+	whole := ticks / i.units
 	hi, lo := bits.Mul64(ticks%i.units, 1e9)
 	ns, _ := bits.Div64(hi, lo, i.units)
-	// #nosec G115 -- a hostile time may wrap, which makes it another odd time
-	return time.Unix(int64(ticks/i.units)+i.offset, int64(ns)).UTC()
+	if whole > maxSecond || i.offset > maxSecond || i.offset < -maxSecond {
+		return time.Time{}, false
+	}
+	second := int64(whole) + i.offset // #nosec G115 -- bounded above
+	if second < 0 || second > maxSecond {
+		return time.Time{}, false
+	}
+	return time.Unix(second, int64(ns)).UTC(), true // #nosec G115 -- below a billion
 }
 
 // statistics keeps the drop counts of an interface, which are running totals.
@@ -424,7 +445,11 @@ func (p *pcapngFile) enhanced(kind uint32, b []byte, body int64, rec *record) (b
 			}
 		})
 	}
-	p.last = i.time(uint64(p.order.Uint32(b[4:]))<<32 | uint64(p.order.Uint32(b[8:])))
+	if at, ok := i.time(uint64(p.order.Uint32(b[4:]))<<32 | uint64(p.order.Uint32(b[8:]))); ok {
+		p.last = at
+	} else {
+		p.note("block %d and perhaps others have a time that no clock shows, and got the time of the packet before", p.blocks)
+	}
 	rec.at, rec.link, rec.iface, rec.data = p.last, i.link, i.number, b[20:20+kept]
 	rec.wire = max(int(kept), int(min(wire, maxPacket)))
 	return true, nil
@@ -446,7 +471,7 @@ func (p *pcapngFile) simple(b []byte, body int64, rec *record) (bool, error) {
 		p.note("block %d claims a longer packet than it has room for", p.blocks)
 		return false, nil
 	}
-	p.note("block %d and perhaps others hold packets without a time, which got the time of the packet before", p.blocks)
+	p.remark("block %d and perhaps others hold packets without a time, which got the time of the packet before", p.blocks)
 	rec.at, rec.link, rec.iface, rec.data, rec.wire = p.last, i.link, i.number, b[4:4+kept], int(wire)
 	return true, nil
 }
@@ -480,4 +505,4 @@ func (p *pcapngFile) dropped() *int64 {
 	return &lost
 }
 
-func (p *pcapngFile) problems() []string { return p.notes }
+func (p *pcapngFile) problems() ([]string, bool) { return p.notes, p.damaged }

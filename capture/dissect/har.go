@@ -196,6 +196,7 @@ func ReadHAR(r io.Reader) (*Capture, error) {
 		h.out.Health.Truncated = true
 		h.problem("after %d entries: %v", h.count, err)
 	}
+	h.out.Damaged = err != nil || h.skipped > 0 || h.full
 	return h.out, nil
 }
 

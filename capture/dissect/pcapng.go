@@ -216,7 +216,7 @@ func nameBlock(all map[netip.Addr][]string) []byte {
 	if body.Len() == 0 {
 		return nil
 	}
-	body.Write(make([]byte, 4)) // end of records
+	body.Write(make([]byte, 4))     // end of records
 	size := uint32(body.Len() + 12) // #nosec G115 -- names of a few thousand hosts
 	block := le.AppendUint32(le.AppendUint32(nil, blockNames), size)
 	return le.AppendUint32(append(block, body.Bytes()...), size)
