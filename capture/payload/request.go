@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -9,43 +10,97 @@ import (
 
 // Request returns everything that the phone sent in a request: the parts of
 // the URL, each header, each cookie, and the body. A body that was captured
-// only in part ends in an opaque leaf for the missing bytes.
+// only in part ends in an opaque leaf for the missing bytes. One set of bounds
+// holds for all of it.
 func Request(ex capture.Exchange) []Part {
-	parts := urlParts(ex.URL)
-	var contentType, contentEncoding string
+	p := newPeeler()
+	var parts []Part
+	p.urlFields([]byte(ex.URL), "", 0, func(n *Node) {
+		name := n.Step
+		n.Step = ""
+		parts = append(parts, Part{Where: "url", Name: name, Root: n})
+	})
 	for _, h := range ex.RequestHeader {
-		switch strings.ToLower(h.Name) {
-		case "cookie":
-			parts = append(parts, cookieParts(h.Value)...)
+		if strings.EqualFold(h.Name, "cookie") {
+			parts = append(parts, p.cookies(h.Value)...)
 			continue
-		case "content-type":
-			contentType = h.Value
-		case "content-encoding":
-			contentEncoding = h.Value
 		}
-		parts = append(parts, Part{Where: "header", Name: h.Name, Root: Peel([]byte(h.Value), "")})
+		if !isPlainName([]byte(h.Name)) {
+			parts = append(parts, Part{Where: "header", Name: "name", Root: p.peel("", []byte(h.Name), 0)})
+		}
+		parts = append(parts, Part{Where: "header", Name: stepName([]byte(h.Name)), Root: p.peel("", []byte(h.Value), 0)})
 	}
 	missing := 0
 	if ex.RequestTruncated {
 		missing = int(max(ex.BytesUp-int64(len(ex.RequestBody)), 1))
 	}
-	if len(ex.RequestBody) > 0 || missing > 0 {
-		root := PeelEncoded(ex.RequestBody, contentType, contentEncoding)
-		if missing > 0 {
-			root = withMissing(root, missing)
+	if len(ex.RequestBody) == 0 && missing == 0 {
+		return parts
+	}
+	root := p.body(ex.RequestBody, headerOf(ex.RequestHeader, "content-type"), headerOf(ex.RequestHeader, "content-encoding"))
+	if missing > 0 {
+		root = withMissing(root, missing)
+	}
+	return append(parts, Part{Where: "body", Root: root})
+}
+
+func headerOf(header []capture.Header, name string) string {
+	for _, h := range header {
+		if strings.EqualFold(h.Name, name) {
+			return h.Value
 		}
-		parts = append(parts, Part{Where: "body", Root: root})
+	}
+	return ""
+}
+
+func (p *peeler) cookies(header string) []Part {
+	var parts []Part
+	for pair := range strings.SplitSeq(header, ";") {
+		pair = strings.TrimSpace(pair)
+		if pair == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			name, value = "", pair
+		}
+		if !isPlainName([]byte(name)) {
+			parts = append(parts, Part{Where: "cookie", Name: "name", Root: p.peel("", []byte(name), 0)})
+		}
+		parts = append(parts, Part{Where: "cookie", Name: stepName([]byte(name)), Root: p.peel("", []byte(value), 0)})
 	}
 	return parts
 }
 
-// Lookup returns what a DNS question told: one part with a child for each
-// label of the name, leftmost first.
+// longestName is how long a DNS name can be, in bytes.
+const longestName = 255
+
+// Lookup returns what a DNS question told: one part, whose children are the
+// name's labels, leftmost first. Labels are also opened joined together where
+// only that gives something to read, since a label holds at most 63 bytes.
 func Lookup(l capture.Lookup) []Part {
-	root := &Node{Value: []byte(l.Name), Size: len(l.Name), Entropy: Entropy([]byte(l.Name))}
 	p := newPeeler()
-	for i, label := range strings.Split(l.Name, ".") {
-		root.Children = append(root.Children, p.peel("label:"+strconv.Itoa(i), []byte(label), 1))
+	name := []byte(l.Name)
+	root := p.node("", name)
+	if len(name) == 0 {
+		root.Kind = KindEmpty
+		return []Part{{Where: "dns", Root: root}}
+	}
+	labels := bytes.Split(name, []byte("."))
+	for from := 0; from < len(labels) && !p.spent(); {
+		to := from + 1
+		for end := len(labels); end > to && len(name) <= longestName; end-- {
+			if joined := bytes.Join(labels[from:end], nil); len(joined) > 63 && p.opens(joined) {
+				to = end
+				break
+			}
+		}
+		step := "label:" + strconv.Itoa(from)
+		if to > from+1 {
+			step += "-" + strconv.Itoa(to-1)
+		}
+		root.Children = append(root.Children, p.peel(step, bytes.Join(labels[from:to], nil), 1))
+		from = to
 	}
 	return []Part{{Where: "dns", Root: root}}
 }

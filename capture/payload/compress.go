@@ -1,0 +1,175 @@
+package payload
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow bounds the memory of one zstd decoder, in bytes.
+const maxWindow = 8 << 20
+
+// inflated is what a decompressor made of its input.
+type inflated struct {
+	name    string
+	content []byte
+	// rest is the input that was not used: behind the end, or behind the place
+	// where the output was cut.
+	rest []byte
+	// cut is true when content ended before its end, by damage or a bound.
+	cut bool
+	// comment is what a gzip header says in words: name and comment.
+	comment string
+}
+
+// compression names the format that bytes begin with, or nothing.
+func compression(b []byte) string {
+	switch {
+	case len(b) >= 18 && b[0] == 0x1f && b[1] == 0x8b && b[2] == 8 && b[3]&0xe0 == 0:
+		return "gzip"
+	case len(b) >= 9 && bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "zstd"
+	case len(b) >= 8 && b[0]&0x0f == 8 && b[0]>>4 <= 7 && (uint16(b[0])<<8|uint16(b[1]))%31 == 0 && b[1]&0x20 == 0:
+		return "zlib"
+	case len(b) >= 8 && b[0]&0x06 != 0x06:
+		return "raw"
+	}
+	return ""
+}
+
+// decompress opens b by a named format: a content coding, or a name that
+// compression gave. It answers false when the bytes are none. A format with a
+// magic of its own may come out cut; one without must come out whole.
+func (p *peeler) decompress(b []byte, name string) (inflated, bool) {
+	if p.spent() {
+		return inflated{}, false
+	}
+	switch name {
+	case "gzip", "x-gzip":
+		return p.gunzip(b)
+	case "zstd":
+		return p.read("zstd", b, unzstd)
+	case "zlib":
+		// Two bytes are a weak magic: only a stream that ends well, or one that a
+		// bound ended, is believed.
+		return p.guess(func() (inflated, bool) { return p.read("zlib", b, unzlib) })
+	case "deflate":
+		if out, ok := p.decompress(b, "zlib"); ok {
+			return out, true
+		}
+		return p.guess(func() (inflated, bool) {
+			out, ok := p.read("deflate", b, inflate)
+			return out, ok && len(out.rest) == 0
+		})
+	case "raw":
+		return p.guess(func() (inflated, bool) {
+			out, ok := p.read("deflate", b, inflate)
+			return out, ok && len(out.rest) == 0 && len(out.content) >= littleText && isText(out.content)
+		})
+	case "br":
+		return p.guess(func() (inflated, bool) { return p.read("brotli", b, unbrotli) })
+	}
+	return inflated{}, false
+}
+
+// littleText is how many bytes of text a stream without any magic must give.
+const littleText = 16
+
+// guess runs a decoder that may be the wrong one. A result that damage cut
+// short is refused, and what a refused one produced is charged to trials.
+func (p *peeler) guess(decode func() (inflated, bool)) (inflated, bool) {
+	before := p.output
+	allowed := max(min(before, p.trial), 0)
+	p.output = allowed
+	out, ok := decode()
+	bounded := p.output <= 0
+	used := allowed - p.output
+	if ok && (!out.cut || bounded) {
+		p.output = before - used
+		return out, true
+	}
+	p.output = before
+	p.trial -= used
+	return inflated{}, false
+}
+
+func unzlib(in *bytes.Reader) (io.Reader, error) { return zlib.NewReader(in) }
+
+func unbrotli(in *bytes.Reader) (io.Reader, error) { return brotli.NewReader(in), nil }
+
+func inflate(in *bytes.Reader) (io.Reader, error) { return flate.NewReader(in), nil }
+
+func unzstd(in *bytes.Reader) (io.Reader, error) {
+	return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+}
+
+// read decompresses within what is left of the bounds. It answers false when
+// not a byte came out and the stream did not end well either.
+func (p *peeler) read(name string, b []byte, open func(*bytes.Reader) (io.Reader, error)) (inflated, bool) {
+	in := bytes.NewReader(b)
+	r, err := open(in)
+	if err != nil {
+		return inflated{}, false
+	}
+	content, err := p.drain(r)
+	if c, ok := r.(*zstd.Decoder); ok {
+		c.Close()
+	}
+	if err != nil && len(content) == 0 {
+		return inflated{}, false
+	}
+	return inflated{name: name, content: content, rest: b[len(b)-in.Len():], cut: err != nil}, true
+}
+
+// gunzip joins the members of a gzip stream, and leaves what follows them.
+func (p *peeler) gunzip(b []byte) (inflated, bool) {
+	in := bytes.NewReader(b)
+	r, err := gzip.NewReader(in)
+	if err != nil {
+		return inflated{}, false
+	}
+	out := inflated{name: "gzip"}
+	comments := []string{}
+	for {
+		comments = append(comments, r.Name, r.Comment, string(r.Extra))
+		r.Multistream(false)
+		content, err := p.drain(r)
+		if out.content == nil {
+			out.content = content
+		} else {
+			out.content = append(out.content, content...)
+		}
+		out.rest = b[len(b)-in.Len():]
+		if err != nil {
+			out.cut = true
+			break
+		}
+		if compression(out.rest) != "gzip" || r.Reset(in) != nil {
+			break
+		}
+	}
+	out.comment = strings.TrimSpace(strings.Join(comments, " "))
+	return out, true
+}
+
+var errBound = errors.New("output bound reached")
+
+// drain reads to the end or to the bound, and charges what came out.
+func (p *peeler) drain(r io.Reader) ([]byte, error) {
+	var out bytes.Buffer
+	limit := int64(max(p.output, 0))
+	n, err := out.ReadFrom(io.LimitReader(r, limit+1))
+	if n > limit {
+		out.Truncate(int(limit))
+		n, err = limit, errBound
+	}
+	p.output -= int(n)
+	return out.Bytes(), err
+}

@@ -1,0 +1,111 @@
+package payload_test
+
+import (
+	"bufio"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/offproof/offproof/capture/payload"
+)
+
+// worst returns the kind of the least readable leaf.
+func worst(value string) payload.Kind {
+	kind := payload.KindUnknown
+	for leaf := range payload.Leaves([]payload.Part{{Root: payload.Peel([]byte(value), "")}}) {
+		if leaf.Kind == payload.KindToken || leaf.Kind == payload.KindOpaque {
+			kind = max(kind, leaf.Kind)
+		}
+	}
+	return kind
+}
+
+// Random bytes must be seen through every spelling of them: how many samples
+// of a thousand may pass as text is stated here for each.
+func TestRandomBytesInLetters(t *testing.T) {
+	const samples = 4000
+	r := rand.New(rand.NewPCG(1, 2))
+	spell := func(alphabet string, n int) string {
+		var b strings.Builder
+		for range n {
+			b.WriteByte(alphabet[r.IntN(len(alphabet))])
+		}
+		return b.String()
+	}
+	const lower = "abcdefghijklmnopqrstuvwxyz"
+	low32 := base32.StdEncoding.WithPadding(base32.NoPadding)
+	spellings := []struct {
+		name    string
+		spell   func([]byte) string
+		allowed int // of samples
+	}{
+		{"base64", base64.StdEncoding.EncodeToString, 4},
+		{"base64url", base64.RawURLEncoding.EncodeToString, 4},
+		{"hex", hex.EncodeToString, 0},
+		{"base32", base32.StdEncoding.EncodeToString, 8},
+		{"lower-case base32", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) }, 8},
+		{"base36", func(b []byte) string { return spell(lower+"0123456789", len(b)*25/16) }, 8},
+		{"base62", func(b []byte) string { return spell(lower+strings.ToUpper(lower)+"0123456789", len(b)*22/16) }, 4},
+		{"letters", func(b []byte) string { return spell(lower, len(b)*28/16) }, 120},
+		{"decimal", func(b []byte) string { return spell("0123456789", len(b)*39/16) }, 0},
+		{"in a sentence", func(b []byte) string { return "The answer is " + base64.StdEncoding.EncodeToString(b) + ", is it not?" }, 4},
+		{"in JSON", func(b []byte) string { return `{"a":"b","c":["` + base64.StdEncoding.EncodeToString(b) + `"]}` }, 4},
+		{"in a path", func(b []byte) string {
+			return "https://www.example.com/static/" + base64.RawURLEncoding.EncodeToString(b) + "/index.html"
+		}, 4},
+		{"in a host", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) + ".cdn.example.com" }, 8},
+		{"in words of eight", func(b []byte) string {
+			s := base64.RawURLEncoding.EncodeToString(append(b, b...))
+			return s[:8] + " " + s[8:16] + " " + s[16:24] + " " + s[24:32] + " " + s[32:]
+		}, 40},
+	}
+	for _, s := range spellings {
+		t.Run(s.name, func(t *testing.T) {
+			missed, small := 0, 0
+			var example string
+			for range samples {
+				b := make([]byte, 16)
+				for i := range b {
+					b[i] = byte(r.Uint32())
+				}
+				text := s.spell(b)
+				switch worst(text) {
+				case payload.KindOpaque:
+				case payload.KindToken:
+					small++
+				case payload.KindUnknown, payload.KindText, payload.KindNumber, payload.KindEmpty:
+					missed++
+					example = text
+				}
+			}
+			t.Logf("%d of %d pass as text, %d as an identifier", missed, samples, small)
+			if missed > s.allowed {
+				t.Errorf("%d of %d pass as text, for example %q; at most %d may", missed, samples, example, s.allowed)
+			}
+		})
+	}
+}
+
+func TestCorpus(t *testing.T) {
+	f, err := os.Open(os.Getenv("CORPUS"))
+	if err != nil {
+		t.Skip()
+	}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	total, bad := 0, 0
+	for s.Scan() {
+		total++
+		if k := worst(s.Text()); k != payload.KindUnknown {
+			bad++
+			if bad%(1+bad/40) == 0 {
+				t.Log(k, s.Text())
+			}
+		}
+	}
+	t.Logf("%d of %d", bad, total)
+}
