@@ -161,7 +161,8 @@ func (s *session) record(stdout, stderr io.ReadCloser, wait func() (int, error))
 	}
 	words.Wait()
 	exit, waitErr := wait()
-	closeErr := errors.Join(stdout.Close(), stderr.Close())
+	// Everything has arrived: how the host's ends close matters no more.
+	_, _ = stdout.Close(), stderr.Close()
 	s.abandon()
 
 	s.mu.Lock()
@@ -185,8 +186,6 @@ func (s *session) record(stdout, stderr io.ReadCloser, wait func() (int, error))
 		s.problem("tcpdump had to be killed: its last packets may be missing")
 	case exit != 0:
 		s.problem(fmt.Sprintf("tcpdump ended with exit status %d: %s", exit, strings.Join(s.lines, "; ")))
-	case closeErr != nil:
-		s.problem(fmt.Sprintf("the stream closed badly: %v", closeErr))
 	}
 	if waitErr != nil || !s.stopping || s.forced {
 		s.health.Truncated = true
@@ -231,11 +230,10 @@ func (s *session) take(chunk []byte) bool {
 			}
 		}
 	})
-	ok := s.write(whole)
-	s.written += int64(len(whole))
-	if !ok {
+	if !s.write(whole) {
 		return false
 	}
+	s.written += int64(len(whole))
 	now := time.Now()
 	for _, nonce := range found { // only now: they are in the file
 		if w := s.waiting[nonce]; w != nil {
