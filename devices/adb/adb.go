@@ -20,6 +20,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -140,14 +141,6 @@ func (c *conn) wrap(err error) error {
 
 // request sends one service name and reads OKAY or FAIL.
 func (c *conn) request(service string) error {
-	if len(service) > maxService {
-		return fmt.Errorf("adb: request %s: %w: %d bytes, the protocol carries %d", shorten(service), ErrTooLarge, len(service), maxService)
-	}
-	for i := range len(service) {
-		if service[i] == 0 {
-			return fmt.Errorf("adb: request %q: a NUL byte would cut it short on the phone", shorten(service))
-		}
-	}
 	// The two limits are set on the socket because the context may have none.
 	if err := c.SetDeadline(time.Now().Add(c.answer)); err != nil {
 		return c.wrap(err)
@@ -291,6 +284,9 @@ func (c *Client) service(ctx context.Context, serial, service string) (*conn, er
 	if err := checkSerial(serial); err != nil {
 		return nil, err
 	}
+	if err := checkService(service); err != nil {
+		return nil, err
+	}
 	cn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -306,11 +302,26 @@ func (c *Client) service(ctx context.Context, serial, service string) (*conn, er
 	return cn, nil
 }
 
+// checkService refuses what the protocol cannot carry as it is.
+func checkService(service string) error {
+	if len(service) > maxService {
+		return fmt.Errorf("adb: request %s: %w: %d bytes, the protocol carries %d", shorten(service), ErrTooLarge, len(service), maxService)
+	}
+	if strings.ContainsRune(service, 0) {
+		return fmt.Errorf("adb: request %q: a NUL byte would cut it short on the phone", shorten(service))
+	}
+	return nil
+}
+
 // checkSerial refuses what could not be a serial: an empty one would be taken
 // by the server for "the only phone attached".
 func checkSerial(serial string) error {
 	if serial == "" {
 		return errors.New("adb: use phone: the serial is empty")
+	}
+	const most = 256
+	if len(serial) > most {
+		return fmt.Errorf("adb: use phone %q: a serial has at most %d bytes", shorten(serial), most)
 	}
 	for _, r := range serial {
 		if r <= ' ' || r == 0x7f {

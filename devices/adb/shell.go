@@ -211,16 +211,19 @@ func copyExactly(w io.Writer, r io.Reader, n int64) error {
 }
 
 // A capped buffer refuses what passes its limit.
+// Buffer is not embedded: its ReadFrom would pass the limit by.
 type capped struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	most int64
 }
 
+func (b *capped) Bytes() []byte { return b.buf.Bytes() }
+
 func (b *capped) Write(p []byte) (int, error) {
-	if int64(b.Len())+int64(len(p)) > b.most {
+	if int64(b.buf.Len())+int64(len(p)) > b.most {
 		return 0, fmt.Errorf("adb: read output: %w: more than %d bytes", ErrTooLarge, b.most)
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }
 
 // errClosed is what a stream says after its own Close.

@@ -21,7 +21,7 @@ type Stream struct {
 	Stderr io.Reader
 
 	cn     *conn
-	out    *io.PipeReader
+	out    *io.PipeWriter
 	done   chan struct{}
 	once   sync.Once
 	closed chan struct{}
@@ -60,7 +60,7 @@ func startStream(cn *conn, serial string, pump func(r io.Reader, stdout, stderr 
 	errQ := newQueue(maxStderr)
 	s := &Stream{
 		Stdout: outR, Stderr: errQ,
-		cn: cn, out: outR, done: make(chan struct{}), closed: make(chan struct{}), exit: -1,
+		cn: cn, out: outW, done: make(chan struct{}), closed: make(chan struct{}), exit: -1,
 	}
 	go func() {
 		defer close(s.done)

@@ -112,9 +112,9 @@ func And(all ...Selector) Selector {
 }
 
 // Or means nodes that fit any of the selectors.
-func Or(any ...Selector) Selector {
-	return Selector{join(any, " or "), func(n *Node) bool {
-		for _, s := range any {
+func Or(some ...Selector) Selector {
+	return Selector{join(some, " or "), func(n *Node) bool {
+		for _, s := range some {
 			if s.Match(n) {
 				return true
 			}

@@ -55,21 +55,38 @@ func beside(root, title *Node) *Node {
 		if len(switches) == 0 {
 			continue
 		}
-		if len(switches) == 1 {
-			return switches[0]
+		// A checkable row may hold its own switch: the innermost shows the state.
+		inner := switches[len(switches)-1]
+		if (len(switches) == 1 || inside(inner, switches[0])) && near(title, inner) {
+			return inner
 		}
-		// A checkable row around its own switch: the innermost shows the state.
-		return switches[len(switches)-1]
+		break
 	}
 	return level(root, title)
+}
+
+// inside reports whether n is below top in the tree.
+func inside(n, top *Node) bool {
+	for ; n != nil; n = n.Parent {
+		if n == top {
+			return true
+		}
+	}
+	return false
+}
+
+// near reports whether a switch can belong to the row of a title: its middle is
+// at most a title and a summary of two lines away.
+func near(title, s *Node) bool {
+	const lines = 3
+	return distance(title, s.Center().Y) <= lines*max(title.Bounds.Dy(), 1)
 }
 
 // rowTitles are the titles of the rows below n.
 func rowTitles(n *Node) []*Node { return n.All(ByID(titleID)) }
 
 // level finds the one switch at the height of the title, where the tree does
-// not tell rows apart: the title must be the nearest above the switch's lower
-// edge, and overlap it or stand right above its middle.
+// not tell rows apart: of all titles, this one must be the nearest to it.
 func level(root, title *Node) *Node {
 	var best *Node
 	for _, s := range root.All(Checkable()) {
@@ -83,8 +100,7 @@ func level(root, title *Node) *Node {
 				nearest = other
 			}
 		}
-		const rows = 3 // a title with a summary of two lines
-		if nearest != title || distance(title, middle) > rows*title.Bounds.Dy() {
+		if nearest != title || !near(title, s) {
 			continue
 		}
 		if best == nil || distance(title, middle) > distance(title, s.Center().Y) {
