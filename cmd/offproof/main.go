@@ -30,6 +30,8 @@ const (
 // commands are the subcommands, each in a file of its own name.
 var commands = []func() *cobra.Command{
 	inspectCommand,
+	simCommand,
+	doctorCommand,
 }
 
 // A statusError ends the command with a status. Without an inner error nothing

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/harness/rig"
+)
+
+// doctorLimit bounds the look at one phone.
+const doctorLimit = time.Minute
+
+func doctorCommand() *cobra.Command {
+	var farm string
+	cmd := &cobra.Command{
+		Use:   "doctor [--farm FILE]",
+		Short: "Say what this host and each phone can do, what they can decide, and what to do about the rest",
+		Long: `Doctor asks the ADB servers of the farm for their phones and looks at those that
+the farm lists: state, build, and what each instrument could record. A phone that
+is not listed is only named. Nothing on a phone is changed, except that what an
+earlier run left is undone.
+
+Exit status: 0 when every listed phone can be used, 1 when one cannot, 2 when the
+farm cannot be read.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return doctor(cmd.Context(), cmd.OutOrStdout(), farm)
+		},
+	}
+	cmd.Flags().StringVar(&farm, "farm", "", "farm.yaml to look at; found as ginkgo finds it when not named")
+	return cmd
+}
+
+func doctor(ctx context.Context, out io.Writer, path string) error {
+	if path == "" {
+		dir, err := os.Getwd()
+		if err != nil {
+			return fmt.Errorf("doctor: %w", err)
+		}
+		if path, err = rig.Find(dir); err != nil {
+			return err
+		}
+	}
+	if path == "" {
+		return errors.New("doctor: there is no farm.yaml here: write one, or start `offproof sim` and name the one it writes with --farm")
+	}
+	farm, err := rig.Load(path)
+	if err != nil {
+		return err
+	}
+	r, err := rig.New(farm)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "farm      %s\nstate     %s\nevidence  %s\npace      %g, floor %s\n", farm.Path, farm.State, farm.Evidence, farm.Pace, farm.Floor)
+	healthy := true
+	for _, server := range farm.Servers {
+		ask, cancel := context.WithTimeout(ctx, 10*time.Second)
+		v, err := devices.ServerVersion(ask, server)
+		cancel()
+		if err != nil {
+			healthy = false
+			fmt.Fprintf(&b, "adb       %s: %v\n", server, err)
+			continue
+		}
+		fmt.Fprintf(&b, "adb       %s: server version %d\n", server, v)
+	}
+	entries, err := devices.Inventory(ctx, farm.Servers)
+	if err != nil {
+		healthy = false
+		fmt.Fprintf(&b, "phones    %v\n", err)
+	}
+	for _, p := range farm.Phones {
+		i := slices.IndexFunc(entries, func(e devices.Entry) bool { return e.Serial == p.Serial })
+		ok := examine(ctx, &b, r, p, entries, i)
+		healthy = healthy && ok
+	}
+	for _, e := range entries {
+		if !slices.ContainsFunc(farm.Phones, func(p rig.FarmPhone) bool { return p.Serial == e.Serial }) {
+			fmt.Fprintf(&b, "\n%s  %s: not listed in the farm, so it is never touched\n", visible(e.Serial), e.State)
+		}
+	}
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return fmt.Errorf("doctor: %w", err)
+	}
+	if !healthy {
+		return &statusError{status: statusFound}
+	}
+	return nil
+}
+
+// examine writes the table of one listed phone and says whether it can be used.
+func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhone, entries []devices.Entry, i int) bool {
+	fmt.Fprintf(b, "\n%s\n", visible(p.Serial))
+	w := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	row := func(name, text string) { _, _ = fmt.Fprintf(w, "  %s\t%s\n", name, visible(text)) }
+	defer w.Flush() //nolint:errcheck // A strings.Builder takes everything.
+	if i < 0 {
+		row("state", "not attached to any ADB server of the farm")
+		row("to do", "plug it in, or correct its serial")
+		return false
+	}
+	row("state", string(entries[i].State))
+	if !entries[i].State.Usable() {
+		row("to do", entries[i].Advice())
+		return false
+	}
+	look, cancel := context.WithTimeout(ctx, doctorLimit)
+	defer cancel()
+	lease, err := r.Lease(look, p.Serial)
+	if err != nil {
+		row("to do", err.Error())
+		return false
+	}
+	defer lease.Release(ctx) //nolint:errcheck // Nothing was changed; the lock goes with the process.
+	build, err := lease.Device.Identity(look)
+	if err != nil {
+		row("build", err.Error())
+		return false
+	}
+	row("phone", build.Model+", Android "+build.Release+", "+build.Fingerprint)
+	ok := true
+	if build.InputGate != nil && !*build.InputGate {
+		row("to do", "Developer options: turn on \"USB debugging (Security settings)\" and restart; without it the phone accepts neither taps nor a proxy")
+		ok = false
+	}
+	abilities, err := lease.Abilities(look)
+	if err != nil {
+		row("capture", err.Error())
+		return false
+	}
+	able := map[string]bool{}
+	for _, name := range p.Capture {
+		a := abilities[name]
+		able[name] = a.OK
+		if a.OK {
+			row(name, "ready: "+a.Sees)
+		} else {
+			row(name, "cannot run: "+a.Reason)
+			ok = false
+		}
+	}
+	row("decides", decides(able))
+	return ok
+}
+
+// decides says what instruments can decide together.
+func decides(able map[string]bool) string {
+	switch {
+	case able[rig.CaptureTCPDump] && able[rig.CaptureProxy]:
+		return "whether collection stops, by canary: contents are read, and bytes past the proxy are counted"
+	case able[rig.CaptureProxy]:
+		return "that something is collected; never that nothing is, since bytes past the proxy go unseen: list tcpdump too"
+	case able[rig.CaptureTCPDump]:
+		return "whom the phone contacts; contents stay unread: list proxy too"
+	default:
+		return "nothing yet"
+	}
+}

@@ -1,0 +1,421 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/dissect"
+	"github.com/offproof/offproof/devices/android"
+	"github.com/offproof/offproof/harness/canary"
+	"github.com/offproof/offproof/harness/collector"
+)
+
+// A bench is a phone with its instruments running.
+type bench struct {
+	p        *Phone
+	sessions []running
+	build    string
+	model    string
+	ids      []canary.Canary
+	start    time.Time
+
+	mu      sync.Mutex
+	owners  map[Owner]bool
+	states  []stateChange
+	lost    error // why the device or its owners could no longer be watched
+	stop    context.CancelFunc
+	watches sync.WaitGroup
+	traces  []capture.Trace
+	notes   []string
+	packets map[string]*dissect.Capture
+}
+
+type running struct {
+	name string
+	capture.Session
+}
+
+type stateChange struct {
+	at    time.Time
+	state string
+}
+
+// socketPeriod is how often the phone's socket tables are read. It is short,
+// because the owner of a socket that no reading saw is unknown, and traffic of
+// an unknown owner can never be called somebody else's.
+const socketPeriod = 200 * time.Millisecond
+
+// start reads who the phone is and starts every instrument. On failure nothing
+// is left running.
+func (p *Phone) start(ctx context.Context) (*bench, error) {
+	b := &bench{p: p, owners: map[Owner]bool{}, start: time.Now()}
+	id, err := p.Device.Identity(ctx)
+	if err != nil {
+		return nil, p.infra("read the build", "check the cable and `adb devices`", err)
+	}
+	b.build, b.model = id.Fingerprint, id.Model
+	if id.Booted != nil && !*id.Booted {
+		return nil, p.infra("read the build", "wait until the phone has started", errors.New("the phone has not finished booting"))
+	}
+	if id.InputGate != nil && !*id.InputGate {
+		return nil, p.infra("read the build", "in Developer options turn on \"USB debugging (Security settings)\" and restart the phone; signing in for it changes the experiment", errors.New("MIUI refuses input and settings from ADB"))
+	}
+	if b.ids, err = p.identifiers(ctx); err != nil {
+		return nil, p.infra("read the phone's identifiers", "", err)
+	}
+	if len(p.Backends) == 0 {
+		return nil, p.infra("start capture", "name at least one backend under capture: in farm.yaml", errors.New("no capture backend is listed for this phone"))
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	b.watches.Go(func() { b.watchState(watch) })
+	b.watches.Go(func() { b.watchOwners(watch) })
+	for _, be := range p.Backends {
+		ability, err := be.Probe(ctx)
+		if err == nil && !ability.OK {
+			err = errors.New(ability.Reason)
+		}
+		var s capture.Session
+		if err == nil {
+			p.say("starting %s", be.Name())
+			s, err = be.Start(ctx, p.Recorder.Dir())
+		}
+		if err != nil {
+			b.close(ctx)
+			return nil, p.infra("start "+be.Name(), "farm.yaml lists it for this phone; mend it or take it off the list", err)
+		}
+		b.sessions = append(b.sessions, running{be.Name(), s})
+	}
+	return b, nil
+}
+
+// watchState notes every ADB state of the phone. The end of the watch is
+// itself a loss, unless the bench was closed.
+func (b *bench) watchState(ctx context.Context) {
+	err := b.p.Track(ctx, func(state string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.states = append(b.states, stateChange{time.Now(), state})
+	})
+	if ctx.Err() == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.states = append(b.states, stateChange{time.Now(), fmt.Sprintf("unwatched (%v)", err)})
+	}
+}
+
+func (b *bench) watchOwners(ctx context.Context) {
+	err := b.p.Device.WatchSockets(ctx, socketPeriod, func(t android.SocketTable) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, s := range t.Sockets {
+			// The kernel shows a socket that lingers after its owner closed it as
+			// uid 0: that names no owner.
+			if s.Closing() {
+				continue
+			}
+			b.owners[Owner{
+				Proto: capture.Proto(strings.TrimSuffix(s.Proto, "6")),
+				Local: s.Local.String(), Remote: s.Remote.String(), UID: s.UID,
+			}] = true
+		}
+	})
+	if ctx.Err() == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.lost = fmt.Errorf("socket owners are no longer read: %w", err)
+	}
+}
+
+// identifiers reads what is unique to this phone, so that it is searched for
+// in the same disguises as a canary.
+func (p *Phone) identifiers(ctx context.Context) ([]canary.Canary, error) {
+	var out []canary.Canary
+	add := func(name, value string) {
+		value = strings.TrimSpace(value)
+		// Shorter values would be found by chance.
+		if len(value) >= 8 && value != "null" && value != "unknown" && value != "02:00:00:00:00:00" {
+			out = append(out, canary.Canary{ID: "identifier/" + name, Field: name, Term: value, Serial: p.Device.Serial()})
+		}
+	}
+	for _, q := range []struct{ name, script string }{
+		{"ANDROID_ID", "settings get secure android_id"},
+		{"serial number", "getprop ro.serialno"},
+		{"Wi-Fi MAC", "cat /sys/class/net/wlan0/address"},
+	} {
+		res, err := p.Device.Script(ctx, q.script)
+		if err != nil {
+			return nil, fmt.Errorf("harness: read %s: %w", q.name, err)
+		}
+		if res.Exit == 0 {
+			add(q.name, string(res.Stdout))
+		}
+	}
+	return out, nil
+}
+
+// close stops watches and sessions; it may be called twice.
+func (b *bench) close(ctx context.Context) {
+	if b.stop == nil {
+		return
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	for _, s := range slices.Backward(b.sessions) {
+		trace, err := s.Stop(clean)
+		if err != nil {
+			b.notes = append(b.notes, fmt.Sprintf("%s could not be stopped cleanly: %v", s.name, err))
+		}
+		b.traces = append(b.traces, trace)
+	}
+	b.stop()
+	b.watches.Wait()
+	b.stop = nil
+}
+
+// finish ends the recording, reads it, and gives every observation its share
+// of the evidence.
+func (b *bench) finish(ctx context.Context, all []*Observation) {
+	b.p.say("reading what was captured")
+	b.close(ctx)
+	b.packets = map[string]*dissect.Capture{}
+	for i := range b.traces {
+		b.read(&b.traces[i], clockOf(all))
+	}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Now: time.Now(), Notes: b.notes}
+	for o := range b.owners {
+		ev.Owners = append(ev.Owners, o)
+	}
+	slices.SortFunc(ev.Owners, func(x, y Owner) int {
+		return strings.Compare(string(x.Proto)+x.Local+x.Remote, string(y.Proto)+y.Local+y.Remote)
+	})
+	for _, o := range all {
+		o.evidence = ev
+		b.judgeWatches(o)
+	}
+	if err := b.keep(ev, all); err != nil {
+		for _, o := range all {
+			o.Broken = append(o.Broken, fmt.Sprintf("the evidence could not be written: %v", err))
+		}
+	}
+}
+
+// read dissects a packet file and moves its times to the host's clock.
+func (b *bench) read(t *capture.Trace, offset time.Duration) {
+	if t.Packets == "" {
+		return
+	}
+	f, err := os.Open(t.Packets)
+	if err != nil {
+		t.Health.Truncated = true
+		t.Health.Problems = append(t.Health.Problems, fmt.Sprintf("the packet file cannot be read: %v", err))
+		return
+	}
+	defer f.Close() //nolint:errcheck // Read only.
+	c, err := dissect.Read(f, dissect.Options{})
+	if err != nil {
+		t.Health.Truncated = true
+		t.Health.Problems = append(t.Health.Problems, fmt.Sprintf("the packet file cannot be dissected: %v", err))
+	}
+	if c == nil {
+		return
+	}
+	shift(c, -offset)
+	t.Health.SkippedBytes += c.Health.SkippedBytes
+	t.Health.Truncated = t.Health.Truncated || c.Health.Truncated
+	t.Health.Problems = append(t.Health.Problems, c.Health.Problems...)
+	b.packets[t.Backend] = c
+}
+
+// clockOf is the offset by which packet times are moved. When the clock jumped
+// the observations say so themselves and are inconclusive.
+func clockOf(all []*Observation) time.Duration {
+	for _, o := range all {
+		if o.ClockBefore != nil {
+			return o.ClockBefore.Offset
+		}
+	}
+	return 0
+}
+
+func shift(c *dissect.Capture, by time.Duration) {
+	for i := range c.Flows {
+		f := &c.Flows[i]
+		f.Start, f.End = f.Start.Add(by), f.End.Add(by)
+		for j := range f.Sent {
+			f.Sent[j].At = f.Sent[j].At.Add(by)
+		}
+	}
+	for i := range c.Exchanges {
+		e := &c.Exchanges[i]
+		for _, t := range []*time.Time{&e.Start, &e.Sent, &e.End} {
+			if !t.IsZero() {
+				*t = t.Add(by)
+			}
+		}
+	}
+	for i := range c.Lookups {
+		c.Lookups[i].At = c.Lookups[i].At.Add(by)
+	}
+}
+
+// judgeWatches adds to an observation what the watches saw in its window.
+func (b *bench) judgeWatches(o *Observation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if o.Window.Open.IsZero() {
+		return
+	}
+	state := "never seen"
+	for _, s := range b.states {
+		if s.at.Before(o.Window.Open) {
+			state = s.state
+			continue
+		}
+		if o.Window.Holds(s.at) && s.state != "device" {
+			o.Broken = append(o.Broken, fmt.Sprintf("the phone's ADB state was %q at %s, inside the window", s.state, clockTime(s.at)))
+		}
+	}
+	if state != "device" {
+		o.Broken = append(o.Broken, fmt.Sprintf("the phone's ADB state was %q when the window opened", state))
+	}
+	if b.lost != nil {
+		o.Broken = append(o.Broken, b.lost.Error())
+	}
+}
+
+func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
+
+// lag is the longest time between an act of an observation and a sighting that
+// is charged to it, read while the instruments go on.
+func (b *bench) lag(ctx context.Context, o *Observation, list *collector.List) (time.Duration, error) {
+	var traces []capture.Trace
+	packets := map[string]*dissect.Capture{}
+	for _, s := range b.sessions {
+		t, err := s.Read(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("harness: read %s: %w", s.name, err)
+		}
+		traces = append(traces, t)
+	}
+	side := &bench{p: b.p, packets: packets, traces: traces}
+	for i := range side.traces {
+		side.read(&side.traces[i], clockOf([]*Observation{o}))
+	}
+	copyOf := *o
+	copyOf.evidence = &Evidence{Traces: side.traces, Packets: packets, Now: time.Now()}
+	f := Judge(&copyOf, []*Observation{&copyOf}, list)
+	return longestLag(f), nil
+}
+
+func longestLag(f Finding) time.Duration {
+	var longest time.Duration
+	for _, s := range slices.Concat(f.Sightings, f.Unproven) {
+		longest = max(longest, s.Lag)
+	}
+	return longest
+}
+
+// keep writes what was recorded into the run directory.
+func (b *bench) keep(ev *Evidence, obs []*Observation) error {
+	var all []capture.Flow
+	var exchanges []capture.Exchange
+	notes := notesOf(ev, obs)
+	for _, t := range ev.Traces {
+		all = append(all, t.Flows...)
+		exchanges = append(exchanges, t.Exchanges...)
+		if c := ev.Packets[t.Backend]; c != nil {
+			all = append(all, c.Flows...)
+			exchanges = append(exchanges, c.Exchanges...)
+			if err := b.p.keepPackets(t, notes); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.p.Recorder.Save("flows.json", all); err != nil {
+		return fmt.Errorf("harness: save flows: %w", err)
+	}
+	var har bytes.Buffer
+	if err := dissect.WriteHAR(&har, exchanges, "offproof"); err != nil {
+		return fmt.Errorf("harness: write har: %w", err)
+	}
+	if err := b.p.Recorder.Write("proxy.har", har.Bytes()); err != nil {
+		return fmt.Errorf("harness: save har: %w", err)
+	}
+	if err := b.p.Recorder.Save("owners.json", ev.Owners); err != nil {
+		return fmt.Errorf("harness: save owners: %w", err)
+	}
+	return nil
+}
+
+// notesOf makes the file readable in Wireshark: names of addresses, and a
+// comment where each window and step begins.
+func notesOf(ev *Evidence, obs []*Observation) dissect.Notes {
+	n := dissect.Notes{Application: "offproof", Names: map[netip.Addr][]string{}}
+	for _, c := range ev.Packets {
+		for _, l := range c.Lookups {
+			for _, a := range l.Answers {
+				if addr, err := netip.ParseAddr(a); err == nil && !slices.Contains(n.Names[addr], l.Name) {
+					n.Names[addr] = append(n.Names[addr], l.Name)
+				}
+			}
+		}
+	}
+	for _, o := range obs {
+		if o.Window.Open.IsZero() {
+			continue
+		}
+		offset := time.Duration(0)
+		if o.ClockBefore != nil {
+			offset = o.ClockBefore.Offset // The file keeps the phone's clock.
+		}
+		add := func(at time.Time, text string) {
+			n.Comments = append(n.Comments, dissect.Comment{At: at.Add(offset), Text: text})
+		}
+		add(o.Window.Open, o.ID+": window opens, switch "+string(o.Arm))
+		for _, s := range o.Steps {
+			add(s.Start, o.ID+": "+s.Name)
+		}
+		if !o.Window.Close.IsZero() {
+			add(o.Window.Close, o.ID+": window closes")
+		}
+	}
+	return n
+}
+
+// keepPackets writes a packet trace as an annotated pcapng.
+func (p *Phone) keepPackets(t capture.Trace, notes dissect.Notes) error {
+	f, err := os.Open(t.Packets)
+	if err != nil {
+		return fmt.Errorf("harness: keep packets: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // Read only.
+	var out bytes.Buffer
+	if err := dissect.WritePcapng(&out, f, notes); err != nil {
+		return fmt.Errorf("harness: keep packets: %w", err)
+	}
+	if err := p.Recorder.Write(t.Backend+".pcapng", out.Bytes()); err != nil {
+		return fmt.Errorf("harness: keep packets: %w", err)
+	}
+	return nil
+}
+
+// nonce makes the text of a beacon.
+func nonce(rng *rand.Rand) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	out := make([]byte, 24)
+	for i := range out {
+		out[i] = letters[rng.IntN(len(letters))]
+	}
+	return string(out)
+}

@@ -1,0 +1,520 @@
+package harness
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/harness/collector"
+)
+
+// Judge says what can be said of one observation. all are the observations
+// that share its evidence, itself included, in the order in which they ran. It
+// is pure: the same values give the same finding.
+func Judge(o *Observation, all []*Observation, list *collector.List) Finding {
+	return newView(all, list).judge(o)
+}
+
+// JudgeAlone judges an observation that was made by hand. A lone OFF that
+// stayed silent proves nothing: it needs a collected ON of the same scenario,
+// phone and build.
+func JudgeAlone(o *Observation, on *Observation, list *collector.List) Finding {
+	f := Judge(o, []*Observation{o}, list)
+	if o.Arm != Off || f.Verdict != NotCollected {
+		return f
+	}
+	if reason := proves(on, o); reason != "" {
+		f.Verdict, f.Grade = Inconclusive, NoGrade
+		f.Because = append([]string{reason}, f.Because...)
+	}
+	return f
+}
+
+// proves says why an ON observation is no positive control for an OFF one.
+func proves(on, off *Observation) string {
+	switch {
+	case on == nil:
+		return "a lone OFF observation proves nothing: bind it to a collected ON observation with Against"
+	case on.Finding == nil || on.Finding.Verdict != Collected || on.Arm != On:
+		return "there was no positive control: the ON observation was not collected, so silence in OFF means nothing"
+	case on.Scenario != off.Scenario || on.Serial != off.Serial || on.Build != off.Build || on.Mode != off.Mode:
+		return "the ON observation is of another scenario, mode, phone or build"
+	case on.Before == nil || off.Before == nil || on.Before.Version != off.Before.Version || on.Before.SHA256 != off.Before.SHA256:
+		return "the ON observation is of another version of the app"
+	case off.Window.Wanted < 3*longestLag(*on.Finding):
+		return "the OFF window was shorter than three times the lag that ON showed"
+	}
+	return ""
+}
+
+func (v *view) judge(o *Observation) Finding {
+	f := Finding{Accounting: newAccounting()}
+	doubts := v.instrumentDoubts(o)
+	sightings, pageBorne := v.sightings(o)
+	f.PageBorne = pageBorne
+	v.account(o, &f, &doubts)
+	f.Sightings, f.Sound = sightings, len(doubts) == 0
+
+	if len(sightings) > 0 {
+		if reason := unproven(o); reason != "" {
+			f.Unproven, f.Sightings = sightings, nil
+			f.Because = []string{"collected, but the setting is unproven, so it counts in neither arm: " + reason}
+			for _, s := range sightings {
+				f.Because = append(f.Because, s.words())
+			}
+			return f
+		}
+		f.Verdict = Collected
+		for _, s := range sightings {
+			f.Grade = max(f.Grade, s.Grade)
+			if s.Field != "" && !slices.Contains(f.Categories, s.Field) {
+				f.Categories = append(f.Categories, s.Field)
+			}
+		}
+		f.Because = summarise(sightings)
+		f.Because = append(f.Because, pageWords(pageBorne)...)
+		return f
+	}
+	if reason := unproven(o); reason != "" {
+		doubts = append([]string{reason}, doubts...)
+	}
+	doubts = append(doubts, v.trafficDoubts(o, &f)...)
+	if len(doubts) > 0 {
+		if len(f.Contacts) > 0 {
+			f.Grade = ContactGrade
+		}
+		f.Because = doubts
+		return f
+	}
+	f.Verdict = NotCollected
+	f.Because = append([]string{"nothing that was planted, no identifier of the phone and no telemetry event left in this window, and every byte in scope is accounted for"}, pageWords(pageBorne)...)
+	return f
+}
+
+// unproven says why the setting of an observation is not certain, or nothing.
+func unproven(o *Observation) string {
+	switch {
+	case o.Before == nil:
+		return "the setting was not read before the window"
+	case o.After == nil:
+		return "the setting was not read back after the window"
+	case o.Before.Arm != o.Arm:
+		return fmt.Sprintf("the switch was to be %s and read %s before the window", o.Arm, word(o.Before.Arm))
+	}
+	if d := o.Before.Differs(*o.After); d != "" {
+		return "the setting changed inside the window: " + d
+	}
+	return ""
+}
+
+func word(a Arm) string {
+	if a == ArmUnknown {
+		return "unknown"
+	}
+	return string(a)
+}
+
+// instrumentDoubts are reasons why silence would mean nothing: a window that
+// broke, a read-back that failed, an instrument that was not whole, a planted
+// term that was not heard where it belongs.
+func (v *view) instrumentDoubts(o *Observation) []string {
+	doubts := slices.Clone(o.Broken)
+	if !o.Completed() {
+		doubts = append(doubts, "the window was not completed")
+	}
+	if o.Mode != ModeUnknown && !o.Claim.Covers(o.Mode) {
+		doubts = append(doubts, fmt.Sprintf("the claim %s does not speak of the mode %s", o.Claim.ID, o.Mode))
+	}
+	for _, r := range o.ReadBacks {
+		if !r.OK {
+			doubts = append(doubts, fmt.Sprintf("%s: wanted %q, the phone showed %q", r.What, r.Want, r.Got))
+		}
+	}
+	if off, err := v.sdkDisabled(o); off {
+		doubts = append(doubts, err)
+	}
+	doubts = append(doubts, clockDoubts(o)...)
+	if o.evidence == nil || len(o.evidence.Traces) == 0 {
+		return append(doubts, "nothing was recorded")
+	}
+	doubts = append(doubts, o.evidence.Notes...)
+	for _, t := range o.evidence.Traces {
+		doubts = append(doubts, traceDoubts(o, t)...)
+	}
+	for i := range v.flows {
+		f := &v.flows[i]
+		if f.packets && f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
+			doubts = append(doubts, fmt.Sprintf("the packet capture misses %d bytes of a conversation with %s", f.SkippedBytes, f.host))
+		}
+	}
+	if len(v.shams) > 0 {
+		doubts = append(doubts, "a term that nobody typed was seen too, so sightings in that disguise prove nothing: "+strings.Join(keys(v.shams), ", "))
+	}
+	return append(doubts, v.controlDoubts(o)...)
+}
+
+func clockDoubts(o *Observation) []string {
+	switch {
+	case o.ClockBefore == nil || o.ClockAfter == nil:
+		return []string{"the phone's clock could not be measured at both ends of the window"}
+	case (o.ClockBefore.Offset - o.ClockAfter.Offset).Abs() > o.ClockBefore.Uncertainty+o.ClockAfter.Uncertainty+500*time.Millisecond:
+		return []string{fmt.Sprintf("the phone's clock jumped by %s inside the window", (o.ClockAfter.Offset - o.ClockBefore.Offset).Round(time.Millisecond))}
+	}
+	return nil
+}
+
+// overlaps says whether a stretch touches the observation's.
+func overlaps(o *Observation, from, to time.Time) bool {
+	a, b := o.span()
+	return !a.IsZero() && !to.Before(a) && !from.After(b)
+}
+
+func traceDoubts(o *Observation, t capture.Trace) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, t.Backend+": "+fmt.Sprintf(format, args...)) }
+	h := t.Health
+	_, end := o.span()
+	switch {
+	case !h.Died.IsZero() && h.Died.Before(end):
+		say("recording died at %s, before the window was over", clockTime(h.Died))
+	case h.Died.IsZero() && h.Truncated:
+		say("the recording is cut short, and nobody knows where")
+	}
+	if h.Dropped != nil && *h.Dropped > 0 {
+		say("%d packets were dropped", *h.Dropped)
+	}
+	if h.Dropped == nil && t.Packets != "" {
+		say("it did not say how many packets it dropped")
+	}
+	for _, p := range h.Problems {
+		say("%s", p)
+	}
+	marks := slices.Clone(o.Beacons[t.Backend])
+	slices.SortFunc(marks, func(a, b capture.Beacon) int { return a.Sent.Compare(b.Sent) })
+	if len(marks) < 2 || marks[0].Sent.After(o.Window.Open) || marks[len(marks)-1].Sent.Before(o.Window.Close) {
+		say("it did not recognise its beacons at both ends of the window")
+		return out
+	}
+	for i := 1; i < len(marks); i++ {
+		if gap := marks[i].Sent.Sub(marks[i-1].Sent); gap > 3*o.BeaconPeriod+beaconLimit {
+			say("no beacon was recognised for %s", gap.Round(time.Second))
+		}
+	}
+	return out
+}
+
+// controlDoubts asks for the positive control inside the window: every planted
+// term, read in plaintext at the recipient for which it was typed.
+func (v *view) controlDoubts(o *Observation) []string {
+	if o.Part == Quiet {
+		return nil
+	}
+	planted := 0
+	var out []string
+	for _, c := range o.Canaries {
+		if c.Sham {
+			continue
+		}
+		planted++
+		expected, heard := false, false
+		for _, e := range o.Expected {
+			if e.Canary != c.ID {
+				continue
+			}
+			expected = true
+			for i := range v.messages {
+				m := &v.messages[i]
+				if got, ok := v.expectedExchange(m); ok && got.Canary == c.ID && m.ex.Status >= 200 && m.ex.Status < 400 {
+					heard = true
+				}
+			}
+		}
+		if !expected {
+			out = append(out, fmt.Sprintf("%q was typed, and no step said who should receive it", c.Term))
+		} else if !heard {
+			out = append(out, fmt.Sprintf("%q was typed as %s and was not read at its expected recipient with a good reply, so the instruments were not shown to hear it", c.Term, c.Field))
+		}
+	}
+	if planted == 0 {
+		out = append(out, "nothing was planted in this window")
+	}
+	return out
+}
+
+// sdkDisabled says whether a remote configuration that arrived in the window
+// turned the SDK off, which would make silence the server's doing.
+func (v *view) sdkDisabled(o *Observation) (bool, string) {
+	for i := range v.messages {
+		m := &v.messages[i]
+		if m.ex == nil || !overlaps(o, m.from, m.to) {
+			continue
+		}
+		if off, ok := sensorsConfig(m); ok && off {
+			return true, "the collector's remote configuration at " + m.host + " turned the SDK off"
+		}
+	}
+	return false, ""
+}
+
+// trafficDoubts are reasons that lie in what left the phone.
+func (v *view) trafficDoubts(o *Observation, f *Finding) []string {
+	var out []string
+	if n := len(f.Contacts); n > 0 {
+		parties := map[string]bool{}
+		var bytes int64
+		for _, c := range f.Contacts {
+			name := c.Host
+			if c.Organisation != "" {
+				name += " (" + c.Organisation + ")"
+			}
+			if c.Failure != "" {
+				name += ", failed: " + c.Failure
+			}
+			parties[name] = true
+			bytes += c.Bytes
+		}
+		out = append(out, fmt.Sprintf("contact: %d conversations or attempts whose content was not read, %d bytes, with %s", n, bytes, strings.Join(keys(parties), "; ")))
+	}
+	acc := f.Accounting
+	for _, c := range []Class{ClassOpaquePayload, ClassOpaqueTransport, ClassUnexplained} {
+		if n := acc.InScope[c]; n > 0 {
+			out = append(out, fmt.Sprintf("%d bytes are %s: %s", n, c, sortedBytes(acc.To[c])))
+		}
+	}
+	if beyond := v.beyondControl(o); len(beyond) > 0 {
+		out = append(out, "readable values that no rule explains, beyond what the negative control shows: "+strings.Join(head(beyond, 5), "; "))
+	}
+	if dep := v.dependence([]*Observation{o}); dep != "" {
+		out = append(out, dep)
+	}
+	return out
+}
+
+func head(s []string, n int) []string {
+	if len(s) <= n {
+		return s
+	}
+	return append(slices.Clone(s[:n]), fmt.Sprintf("and %d more", len(s)-n))
+}
+
+func keys(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// JudgeTrial judges every observation of a trial and then the trial itself,
+// and writes both into it.
+func JudgeTrial(t *Trial, list *collector.List) {
+	v := newView(t.Observations, list)
+	for _, o := range t.Observations {
+		f := v.judge(o)
+		o.Finding = &f
+	}
+	t.Finding = v.trial(t)
+}
+
+func (v *view) trial(t *Trial) TrialFinding {
+	f := TrialFinding{Format: 1, Claim: t.Finding.Claim}
+	by := map[Part][]*Observation{}
+	var on, off []*Observation
+	for _, o := range t.Observations {
+		by[o.Part] = append(by[o.Part], o)
+		if o.Part == Pair && o.Arm == On {
+			on = append(on, o)
+		}
+		if o.Part == Pair && o.Arm == Off {
+			off = append(off, o)
+		}
+	}
+	f.Pairs = min(len(on), len(off))
+	positive := slices.Concat(by[Calibration], on, by[Closing])
+
+	var leaks []Sighting
+	for _, o := range slices.Concat(off, by[Quiet]) {
+		leaks = append(leaks, o.Finding.Sightings...)
+	}
+	if len(leaks) > 0 {
+		f.Outcome = Continues
+		for _, s := range leaks {
+			f.Grade = max(f.Grade, s.Grade)
+		}
+		f.Because = append(f.Because, fmt.Sprintf("with the switch off, data was still transmitted: %d of %d OFF windows", countCollected(off), len(off)))
+		f.Because = append(f.Because, summarise(leaks)...)
+		return f
+	}
+	var doubts []string
+	doubt := func(format string, args ...any) { doubts = append(doubts, fmt.Sprintf(format, args...)) }
+	if len(by[Calibration]) == 0 || len(on) == 0 || len(off) == 0 || len(on) != len(off) || len(by[Closing]) == 0 || len(by[Quiet]) == 0 {
+		doubt("the trial was not run to its end: %s", partsRun(t))
+	}
+	for _, o := range slices.Concat(off, by[Quiet]) {
+		if o.Part == Quiet && o.Finding.Verdict == Inconclusive && o.Completed() && len(o.Broken) == 0 {
+			// The negative control explains only what it shows; what it cannot
+			// explain is held against the OFF windows already.
+			continue
+		}
+		if o.Finding.Verdict != NotCollected {
+			for _, b := range o.Finding.Because {
+				doubt("%s: %s", o.ID, b)
+			}
+		}
+	}
+	collected := 0
+	for _, o := range positive {
+		switch o.Finding.Verdict {
+		case Collected:
+			collected++
+			if lag := longestLag(*o.Finding); 3*lag > t.Window {
+				doubt("%s showed a lag of %s, so windows of %s are too short", o.ID, lag.Round(time.Millisecond), t.Window.Round(time.Millisecond))
+			}
+		case Inconclusive:
+			for _, b := range o.Finding.Because {
+				doubt("%s: %s", o.ID, b)
+			}
+		case NotCollected:
+		}
+	}
+	for _, d := range []string{v.configDiffers(), v.dependence(off)} {
+		if d != "" {
+			doubts = append(doubts, d)
+		}
+	}
+	if len(doubts) == 0 && collected == 0 {
+		f.Outcome, f.Grade = NeverCollected, NoGrade
+		f.Because = []string{"no window collected anything, with the switch on or off; instruments were shown to hear the planted terms where they belong"}
+		return f
+	}
+	shown := commonChannels(positive)
+	if collected < len(positive) {
+		if collected == 0 {
+			doubts = append([]string{"there was no positive control: with the switch on nothing was collected either"}, doubts...)
+		} else {
+			doubts = append([]string{fmt.Sprintf("there was no steady positive control: %d of %d windows with the switch on were collected", collected, len(positive))}, doubts...)
+		}
+	} else if len(shown) == 0 {
+		doubt("the windows with the switch on have no category, recipient and sender in common, so silence in OFF means nothing")
+	}
+	if len(doubts) > 0 {
+		f.Because = head(doubts, 12)
+		if f.Contact = contactOnly(t.Finding.Claim, positive, off); f.Contact != "" {
+			f.Grade = ContactGrade
+			f.Because = append([]string{f.Contact}, f.Because...)
+		}
+		return f
+	}
+	f.Outcome = Stops
+	f.Grade = CanaryGrade
+	for _, o := range positive {
+		f.Grade = min(f.Grade, o.Finding.Grade)
+	}
+	n := float64(f.Pairs)
+	f.P = math.Pow(2, -n)
+	f.Bound = 1 - math.Pow(0.05, 1/n)
+	smoke := ""
+	if f.Pairs == 1 {
+		smoke = "smoke (one pair): "
+	}
+	f.Because = []string{
+		fmt.Sprintf("%snot observed in %d of %d OFF windows of %s; up to %.0f %% of such windows could still send (p = %.3g)",
+			smoke, len(off), len(off), t.Window.Round(time.Millisecond), f.Bound*100, f.P),
+		"silence counts for what ON showed, and no more: " + strings.Join(shown, "; "),
+	}
+	if slices.Contains(t.Instruments, "proxy") {
+		f.Because = append(f.Because, "under instrumentation: the phone had a proxy and a certificate of the laboratory; a phone without them was not compared")
+	}
+	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
+	return f
+}
+
+// contactOnly says, where no content could be read, that every window with the
+// switch on contacted a party of the claim and none with the switch off did.
+func contactOnly(claim Claim, on, off []*Observation) string {
+	if len(on) == 0 || len(off) == 0 {
+		return ""
+	}
+	hosts := map[string]int{}
+	for _, o := range on {
+		here := map[string]bool{}
+		for _, c := range o.Finding.Contacts {
+			here[c.Host] = here[c.Host] || claim.Party(c.Organisation)
+		}
+		for h, party := range here {
+			if party {
+				hosts[h]++
+			}
+		}
+	}
+	for _, o := range off {
+		if o.Finding.Verdict != NotCollected {
+			return ""
+		}
+	}
+	for h, n := range hosts {
+		if n == len(on) {
+			return fmt.Sprintf("the switch on contacted %s in %d of %d windows, off in 0 of %d; contents unread", h, n, n, len(off))
+		}
+	}
+	return ""
+}
+
+func countCollected(all []*Observation) int {
+	n := 0
+	for _, o := range all {
+		if o.Finding.Verdict == Collected {
+			n++
+		}
+	}
+	return n
+}
+
+func allPageBorne(all []*Observation) []Sighting {
+	var out []Sighting
+	for _, o := range all {
+		out = append(out, o.Finding.PageBorne...)
+	}
+	return out
+}
+
+func partsRun(t *Trial) string {
+	var ids []string
+	for _, o := range t.Observations {
+		ids = append(ids, o.ID)
+	}
+	if len(ids) == 0 {
+		return "no window ran"
+	}
+	return strings.Join(ids, ", ") + " ran"
+}
+
+// commonChannels are category, recipient and sender that every collected
+// observation shows.
+func commonChannels(all []*Observation) []string {
+	var common []string
+	for i, o := range all {
+		here := map[string]bool{}
+		for _, s := range o.Finding.Sightings {
+			here[channel(s)] = true
+		}
+		if i == 0 {
+			common = keys(here)
+			continue
+		}
+		common = slices.DeleteFunc(common, func(c string) bool { return !here[c] })
+	}
+	return common
+}
+
+func channel(s Sighting) string {
+	what := s.Field
+	if what == "" {
+		what = s.Term
+	}
+	return fmt.Sprintf("%s to %s by %s", what, s.Host, s.Sender)
+}

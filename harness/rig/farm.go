@@ -1,0 +1,324 @@
+// Package rig is for putting a bench together: it reads farm.yaml, leases
+// phones, attaches the instruments that the farm lists for them, and starts a
+// simulated farm where there is no bench. It knows no Ginkgo, so that the suite
+// and the command use the same one.
+package rig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/offproof/offproof/devices/adb"
+)
+
+// FarmFile is the name of the file that describes a bench.
+const FarmFile = "farm.yaml"
+
+// FarmVariable is the environment variable that locates another one, relative
+// to the module's root.
+const FarmVariable = "OFFPROOF_FARM"
+
+// The capture backends that a farm may list.
+const (
+	CaptureTCPDump = "tcpdump"
+	CaptureProxy   = "proxy"
+)
+
+// A Farm is what farm.yaml says of the bench.
+type Farm struct {
+	// Path is the file that it was read from.
+	Path string
+	// Servers are ADB servers, host:port.
+	Servers []string
+	Phones  []FarmPhone
+	Uplink  Uplink
+	// Pace multiplies every delay; Floor is the shortest quiet window, before
+	// the pace.
+	Pace  float64
+	Floor time.Duration
+	// State holds journals, locks and the canary register; Evidence the runs.
+	// Both are absolute.
+	State    string
+	Evidence string
+}
+
+// A FarmPhone is a phone that may be used. A phone that is not listed is never
+// touched.
+type FarmPhone struct {
+	Serial  string
+	Capture []string
+	// Interface is the network interface to record, empty for wlan0.
+	Interface string
+	// Note is shown beside the serial, such as the phone's owner.
+	Note string
+}
+
+// An Uplink is how the proxy reaches the internet.
+type Uplink struct {
+	// SOCKS5 is host:port, empty for a direct connection.
+	SOCKS5 string
+	// Roots is the absolute path of a PEM file, empty for the system's roots.
+	Roots string
+}
+
+// farmFile is the shape of farm.yaml. Nodes keep their lines, so that an error
+// can name one.
+type farmFile struct {
+	Version yaml.Node `yaml:"version"`
+	ADB     []struct {
+		Server yaml.Node `yaml:"server"`
+	} `yaml:"adb"`
+	Phones []struct {
+		Serial    yaml.Node   `yaml:"serial"`
+		Capture   []yaml.Node `yaml:"capture"`
+		Interface yaml.Node   `yaml:"interface"`
+		Note      yaml.Node   `yaml:"note"`
+	} `yaml:"phones"`
+	Uplink struct {
+		SOCKS5 yaml.Node `yaml:"socks5"`
+		Roots  yaml.Node `yaml:"roots"`
+	} `yaml:"uplink"`
+	Gateway  yaml.Node `yaml:"gateway"`
+	Pace     yaml.Node `yaml:"pace"`
+	Floor    yaml.Node `yaml:"floor"`
+	State    yaml.Node `yaml:"state"`
+	Evidence yaml.Node `yaml:"evidence"`
+}
+
+// A FarmError is a mistake in farm.yaml, with its line.
+type FarmError struct {
+	Path string
+	Line int // 0 when it belongs to no line
+	Text string
+}
+
+// Error is one line: file, line, what is wrong and what is right.
+func (e *FarmError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s", e.Path, e.Text)
+	}
+	return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Text)
+}
+
+// Load reads a farm from a file.
+func Load(path string) (*Farm, error) {
+	b, err := os.ReadFile(path) //nolint:gosec // The caller names the file.
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("rig: there is no farm at %s: name the file in $%s, or run `offproof sim` and use the one it writes", path, FarmVariable)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rig: read farm: %w", err)
+	}
+	return Parse(path, b)
+}
+
+// Parse reads a farm from the text of a farm.yaml. Relative paths in it are
+// relative to its folder. The error is a *FarmError.
+func Parse(path string, text []byte) (*Farm, error) {
+	var file farmFile
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&file); err != nil {
+		return nil, yamlError(path, err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("rig: read farm: %w", err)
+	}
+	p := &parser{path: path, dir: dir}
+	f := p.farm(&file)
+	if p.err != nil {
+		return nil, p.err
+	}
+	return f, nil
+}
+
+// yamlError takes the line out of the library's words, because all messages of
+// a farm are to look alike.
+func yamlError(path string, err error) error {
+	text := err.Error()
+	var typed *yaml.TypeError
+	if errors.As(err, &typed) && len(typed.Errors) > 0 {
+		text = typed.Errors[0]
+	}
+	text = strings.TrimPrefix(text, "yaml: ")
+	line := 0
+	if _, err := fmt.Sscanf(text, "line %d:", &line); err == nil {
+		_, text, _ = strings.Cut(text, ": ")
+	}
+	text = strings.ReplaceAll(text, " in type rig.farmFile", " at this place")
+	if text == "EOF" {
+		text = "the file is empty: it needs version: 1 and a list of phones"
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	return &FarmError{Path: path, Line: line, Text: text}
+}
+
+type parser struct {
+	path, dir string
+	err       *FarmError
+}
+
+func (p *parser) fail(n *yaml.Node, format string, args ...any) {
+	if p.err == nil {
+		p.err = &FarmError{Path: p.path, Line: n.Line, Text: fmt.Sprintf(format, args...)}
+	}
+}
+
+func (p *parser) text(n *yaml.Node, what string) string {
+	if n.Kind == 0 {
+		return ""
+	}
+	if n.Kind != yaml.ScalarNode {
+		p.fail(n, "%s must be one value", what)
+		return ""
+	}
+	return n.Value
+}
+
+func (p *parser) farm(file *farmFile) *Farm {
+	f := &Farm{Path: p.path, Pace: 1, Floor: 15 * time.Minute}
+	if v := p.text(&file.Version, "version"); v != "1" {
+		p.fail(&file.Version, "version is %q; this program reads version: 1", v)
+	}
+	for i := range file.ADB {
+		n := &file.ADB[i].Server
+		server := p.text(n, "server")
+		if _, port, ok := strings.Cut(server, ":"); !ok || port == "" {
+			p.fail(n, "server %q must be host:port, such as 127.0.0.1:5037", server)
+		}
+		f.Servers = append(f.Servers, server)
+	}
+	if len(f.Servers) == 0 {
+		f.Servers = []string{adb.DefaultAddr}
+	}
+	p.phones(file, f)
+	f.Uplink.SOCKS5 = p.text(&file.Uplink.SOCKS5, "socks5")
+	if s := f.Uplink.SOCKS5; s != "" && !strings.Contains(s, ":") {
+		p.fail(&file.Uplink.SOCKS5, "socks5 %q must be host:port", s)
+	}
+	if r := p.text(&file.Uplink.Roots, "roots"); r != "" {
+		f.Uplink.Roots = p.absolute(r)
+	}
+	if file.Gateway.Kind != 0 {
+		p.fail(&file.Gateway, "gateway: capture at the access point is not built yet; remove it and list what the phones can do under capture")
+	}
+	if n := &file.Pace; n.Kind != 0 {
+		if err := n.Decode(&f.Pace); err != nil || f.Pace <= 0 || f.Pace > 100 {
+			p.fail(n, "pace %q must be a number above 0; 1 on real phones", n.Value)
+		}
+	}
+	if n := &file.Floor; n.Kind != 0 {
+		d, err := time.ParseDuration(n.Value)
+		if err != nil || d <= 0 {
+			p.fail(n, "floor %q must be a time such as 15m", n.Value)
+		}
+		f.Floor = d
+	}
+	if s := p.text(&file.State, "state"); s != "" {
+		f.State = p.absolute(s)
+	} else {
+		f.State = defaultState()
+	}
+	f.Evidence = p.absolute("runs")
+	if s := p.text(&file.Evidence, "evidence"); s != "" {
+		f.Evidence = p.absolute(s)
+	}
+	return f
+}
+
+func (p *parser) phones(file *farmFile, f *Farm) {
+	seen := map[string]bool{}
+	for i := range file.Phones {
+		row := &file.Phones[i]
+		phone := FarmPhone{Serial: p.text(&row.Serial, "serial"), Interface: p.text(&row.Interface, "interface"), Note: p.text(&row.Note, "note")}
+		if phone.Serial == "" {
+			p.fail(&row.Serial, "phone %d has no serial; `adb devices` shows it", i+1)
+		}
+		if seen[phone.Serial] {
+			p.fail(&row.Serial, "phone %s is listed twice", phone.Serial)
+		}
+		seen[phone.Serial] = true
+		for j := range row.Capture {
+			n := &row.Capture[j]
+			if !slices.Contains([]string{CaptureTCPDump, CaptureProxy}, n.Value) {
+				p.fail(n, "capture %q is not known; this version has %s and %s", n.Value, CaptureTCPDump, CaptureProxy)
+			}
+			phone.Capture = append(phone.Capture, n.Value)
+		}
+		if len(phone.Capture) == 0 {
+			p.fail(&row.Serial, "phone %s lists no capture; write capture: [%s, %s]", phone.Serial, CaptureTCPDump, CaptureProxy)
+		}
+		f.Phones = append(f.Phones, phone)
+	}
+	if len(f.Phones) == 0 && p.err == nil {
+		p.err = &FarmError{Path: p.path, Text: "no phones are listed; a phone that is not listed is never touched"}
+	}
+}
+
+func (p *parser) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(p.dir, path)
+}
+
+// defaultState is one folder per host where that can be had, because leases
+// must be seen by everybody who uses the phones.
+func defaultState() string {
+	const host = "/var/lib/offproof"
+	if err := os.MkdirAll(host, 0o700); err == nil {
+		return host
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "offproof")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "offproof")
+	}
+	return filepath.Join(os.TempDir(), "offproof-state")
+}
+
+// Find locates the farm for a folder: $OFFPROOF_FARM, relative to the module's
+// root, or farm.yaml in the folder or above it, up to go.mod. It returns ""
+// when there is none.
+func Find(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("rig: find farm: %w", err)
+	}
+	named := os.Getenv(FarmVariable)
+	for at := abs; ; at = filepath.Dir(at) {
+		if named == "" {
+			if path := filepath.Join(at, FarmFile); exists(path) {
+				return path, nil
+			}
+		}
+		if root := exists(filepath.Join(at, "go.mod")); root || at == filepath.Dir(at) {
+			if named == "" {
+				return "", nil
+			}
+			if filepath.IsAbs(named) {
+				return named, nil
+			}
+			if !root {
+				at = abs
+			}
+			return filepath.Join(at, named), nil
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

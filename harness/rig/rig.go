@@ -1,0 +1,328 @@
+package rig
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/proxy"
+	"github.com/offproof/offproof/capture/tcpdump"
+	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
+	"github.com/offproof/offproof/harness"
+	"github.com/offproof/offproof/harness/canary"
+	"github.com/offproof/offproof/harness/collector"
+	"github.com/offproof/offproof/harness/evidence"
+)
+
+// restoreLimit bounds how long a phone is waited for when it is to be put back
+// as it was; what could not be undone stays in the journal.
+const restoreLimit = 45 * time.Second
+
+// restorePause lies between two tries to put a phone back.
+const restorePause = 500 * time.Millisecond
+
+// A Rig is a farm that is in use.
+type Rig struct {
+	Farm *Farm
+	// Collectors is the list of who collects.
+	Collectors *collector.List
+
+	register sync.Mutex
+	roots    *x509.CertPool
+}
+
+// New puts a rig together: it reads the collector list and the uplink's roots,
+// and makes the state folder.
+func New(f *Farm) (*Rig, error) {
+	r := &Rig{Farm: f, Collectors: collector.Default()}
+	if f.Uplink.Roots != "" {
+		pem, err := os.ReadFile(f.Uplink.Roots)
+		if err != nil {
+			return nil, fmt.Errorf("rig: read uplink roots of %s: %w", f.Path, err)
+		}
+		r.roots = x509.NewCertPool()
+		if !r.roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("rig: read uplink roots of %s: %s holds no PEM certificate", f.Path, f.Uplink.Roots)
+		}
+	}
+	for _, dir := range []string{r.locks(), r.journals()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("rig: make state folder: %w (set state: in %s to a folder that can be written)", err, f.Path)
+		}
+	}
+	return r, nil
+}
+
+func (r *Rig) locks() string    { return filepath.Join(r.Farm.State, "locks") }
+func (r *Rig) journals() string { return filepath.Join(r.Farm.State, "journal") }
+func (r *Rig) canaries() string { return filepath.Join(r.Farm.State, "canaries.jsonl") }
+
+// phone returns what the farm says of a serial.
+func (r *Rig) phone(serial string) (FarmPhone, error) {
+	var names []string
+	for _, p := range r.Farm.Phones {
+		if p.Serial == serial {
+			return p, nil
+		}
+		names = append(names, p.Serial)
+	}
+	return FarmPhone{}, fmt.Errorf("rig: phone %s is not in %s, which lists %s", serial, r.Farm.Path, strings.Join(names, ", "))
+}
+
+// find asks the ADB servers for a phone and says what to do when it cannot be
+// used.
+func (r *Rig) find(ctx context.Context, serial string) (devices.Entry, error) {
+	entries, err := devices.Inventory(ctx, r.Farm.Servers)
+	var known []string
+	for _, e := range entries {
+		if e.Serial == serial {
+			if e.State.Usable() {
+				return e, nil
+			}
+			return e, &harness.InfrastructureError{Stage: "lease", Device: serial, Advice: e.Advice(), Err: fmt.Errorf("the phone's ADB state is %q", e.State)}
+		}
+		known = append(known, fmt.Sprintf("%s (%s)", e.Serial, e.State))
+	}
+	if err != nil {
+		return devices.Entry{}, &harness.InfrastructureError{Stage: "lease", Device: serial, Advice: "start it with `adb start-server`, or correct adb: in " + r.Farm.Path, Err: err}
+	}
+	seen := "no phone is attached"
+	if len(known) > 0 {
+		seen = "attached are " + strings.Join(known, ", ")
+	}
+	return devices.Entry{}, &harness.InfrastructureError{
+		Stage: "lease", Device: serial, Advice: "plug the phone in, or correct the serial in " + r.Farm.Path,
+		Err: fmt.Errorf("no ADB server at %s knows it; %s", strings.Join(r.Farm.Servers, ", "), seen),
+	}
+}
+
+// A Lease is a phone that is nobody else's until Release.
+type Lease struct {
+	Device  *devices.Device
+	rig     *Rig
+	config  FarmPhone
+	lock    *devices.Lease
+	journal *devices.Journal
+}
+
+// Lease takes one of the serials, waiting until it is free or ctx ends, and
+// undoes what an earlier run left on it. The error is a
+// *harness.InfrastructureError for anything that is wrong with the bench.
+func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
+	for _, s := range serials {
+		if _, err := r.phone(s); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := devices.Acquire(ctx, r.locks(), serials)
+	if err != nil {
+		return nil, &harness.InfrastructureError{Stage: "lease", Device: strings.Join(serials, " or "), Advice: "wait, or list more phones in " + r.Farm.Path, Err: err}
+	}
+	l, err := r.take(ctx, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return l, nil
+}
+
+func (r *Rig) take(ctx context.Context, lock *devices.Lease) (*Lease, error) {
+	config, err := r.phone(lock.Serial())
+	if err != nil {
+		return nil, err
+	}
+	entry, err := r.find(ctx, lock.Serial())
+	if err != nil {
+		return nil, err
+	}
+	journal, err := devices.OpenJournal(r.journals(), lock.Serial())
+	if err != nil {
+		return nil, fmt.Errorf("rig: open journal: %w", err)
+	}
+	l := &Lease{Device: entry.Device(), rig: r, config: config, lock: lock, journal: journal}
+	if err := l.restore(ctx); err != nil {
+		return nil, &harness.InfrastructureError{
+			Stage: "undo what an earlier run left", Device: lock.Serial(), Advice: "the journal " + journal.Path() + " says what is still to be undone", Err: err,
+		}
+	}
+	return l, nil
+}
+
+// Release undoes every change to the phone and gives it back. What could not
+// be undone stays in the journal for the next lease.
+func (l *Lease) Release(ctx context.Context) error {
+	err := l.restore(ctx)
+	return errors.Join(err, l.lock.Release())
+}
+
+// restore undoes the journal, trying again for a while: a phone that reboots
+// or a server that restarts comes back.
+func (l *Lease) restore(ctx context.Context) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreLimit)
+	defer cancel()
+	for {
+		err := l.journal.Undo(clean, l.Device)
+		if err == nil {
+			return nil
+		}
+		t := time.NewTimer(restorePause)
+		select {
+		case <-clean.Done():
+			t.Stop()
+			return fmt.Errorf("rig: put %s back as it was: %w", l.Device.Serial(), err)
+		case <-t.C:
+		}
+	}
+}
+
+// Options are what a run chooses.
+type Options struct {
+	Pairs    int
+	Seed     uint64
+	Progress func(string)
+	Log      *slog.Logger
+}
+
+// Phone makes the leased phone ready to be observed, with its evidence going
+// into run.
+func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
+	known, err := l.rig.known(l.Device.Serial())
+	if err != nil {
+		return nil, err
+	}
+	p := &harness.Phone{
+		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
+		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
+		Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: known, Register: l.rig.remember,
+		Track: func(ctx context.Context, state func(string)) error {
+			return l.Device.Watch(ctx, func(s devices.State) error {
+				state(string(s))
+				return nil
+			})
+		},
+	}
+	for _, name := range l.config.Capture {
+		b, err := l.backend(name)
+		if err != nil {
+			return nil, err
+		}
+		p.Backends = append(p.Backends, b)
+	}
+	return p, nil
+}
+
+func (l *Lease) backend(name string) (capture.Backend, error) {
+	switch name {
+	case CaptureTCPDump:
+		return tcpdump.New(streams{l.Device}, tcpdump.Options{Interface: l.config.Interface}), nil
+	case CaptureProxy:
+		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots}), nil
+	default:
+		return nil, fmt.Errorf("rig: capture %q is not known", name)
+	}
+}
+
+// Abilities says what every listed backend could do on the phone.
+func (l *Lease) Abilities(ctx context.Context) (map[string]capture.Ability, error) {
+	out := map[string]capture.Ability{}
+	for _, name := range l.config.Capture {
+		b, err := l.backend(name)
+		if err != nil {
+			return nil, err
+		}
+		if out[name], err = b.Probe(ctx); err != nil {
+			return nil, fmt.Errorf("rig: probe %s: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// known reads the canaries that were ever planted on a phone.
+func (r *Rig) known(serial string) ([]canary.Canary, error) {
+	f, err := os.Open(r.canaries())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rig: read canary register: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // Read only.
+	all, err := canary.ReadRegister(f)
+	if err != nil {
+		return nil, fmt.Errorf("rig: read canary register %s: %w (mend the line by hand: planted terms never expire)", r.canaries(), err)
+	}
+	var out []canary.Canary
+	for _, c := range all {
+		if c.Serial == serial && !c.Sham {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// remember adds canaries to the register and syncs it, before they are typed.
+func (r *Rig) remember(cs []canary.Canary) error {
+	r.register.Lock()
+	defer r.register.Unlock()
+	f, err := os.OpenFile(r.canaries(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("rig: open canary register: %w", err)
+	}
+	return errors.Join(canary.AppendRegister(f, cs...), f.Sync(), f.Close())
+}
+
+// streams lends a device to the backends, in the types of the standard
+// library.
+type streams struct{ d *devices.Device }
+
+var _ tcpdump.Phone = streams{}
+
+func (s streams) Run(ctx context.Context, script string) (stdout, stderr []byte, exit int, err error) {
+	res, err := s.d.Script(ctx, script)
+	return res.Stdout, res.Stderr, res.Exit, err
+}
+
+func (s streams) Stream(ctx context.Context, script string) (stdout, stderr io.ReadCloser, wait func() (int, error), err error) {
+	st, err := s.d.Stream(ctx, script)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return closing{st.Stdout, st}, closing{st.Stderr, st}, st.Wait, nil
+}
+
+// closing closes the whole stream with either of its outputs.
+type closing struct {
+	io.Reader
+	io.Closer
+}
+
+// changes adds the proxy's changes to the phone, each through the journal.
+type changes struct {
+	streams
+	l *Lease
+}
+
+var _ proxy.Phone = changes{}
+
+func (c changes) Tunnel(ctx context.Context, devicePort, hostPort int) error {
+	return c.l.journal.Change(ctx, c.d, devices.AddReverse{DevicePort: devicePort, HostPort: hostPort})
+}
+
+func (c changes) TrustCA(ctx context.Context, pem []byte) error {
+	return c.l.journal.Change(ctx, c.d, devices.InstallCA{PEM: pem})
+}
+
+func (c changes) SetProxy(ctx context.Context, hostport string) error {
+	return c.l.journal.Change(ctx, c.d, devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: hostport})
+}
+
+func (c changes) Restore(ctx context.Context) error { return c.l.restore(ctx) }

@@ -1,0 +1,192 @@
+package harness
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/offproof/offproof/capture/payload"
+	"github.com/offproof/offproof/harness/canary"
+	"github.com/offproof/offproof/harness/collector"
+)
+
+// RulesVersion names the reviewed rules below; it is sealed with every plan.
+const RulesVersion = "1"
+
+// headFields are header fields that every HTTP client sends by the standards
+// (RFC 9110, 9111, 6265, 6797, Fetch and the client-hint drafts). A readable
+// value in one of them is understood: it describes the client or the transfer.
+// It excuses no opaque value and no identifier.
+func headFields() []string {
+	return []string{
+		"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "connection", "content-encoding", "content-length",
+		"content-type", "date", "dnt", "expect", "host", "if-modified-since", "if-none-match", "keep-alive", "origin", "pragma",
+		"proxy-connection", "range", "referer", "save-data", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user", "sec-gpc",
+		"te", "transfer-encoding", "upgrade", "upgrade-insecure-requests", "user-agent", "sec-ch-ua", "sec-ch-ua-mobile",
+		"sec-ch-ua-platform", ":authority", ":method", ":path", ":scheme",
+	}
+}
+
+// benign says whether a purpose is one whose readable content is no
+// collection: it configures, asks consent, or tests the connection.
+func benign(p collector.Purpose) bool {
+	switch p {
+	case collector.Config, collector.Consent, collector.Connectivity, collector.Update:
+		return true
+	case collector.PurposeUnknown, collector.Collect, collector.Ads, collector.Push:
+		return false
+	}
+	return false
+}
+
+// A hit is a sighting with what the expectations say of it.
+type hit struct {
+	canary.Sighting
+	expected bool
+}
+
+// judgeHits decides for each sighting in a message whether a step typed the
+// term for exactly this place. An expectation excuses one copy.
+func (v *view) judgeHits(m *message) []hit {
+	var out []hit
+	excused := map[string]bool{}
+	for _, h := range m.hits {
+		if h.Canary.Sham || v.shams[h.Form] {
+			continue
+		}
+		x := hit{Sighting: h}
+		if e, ok := v.expectation(m, h); ok {
+			key := e.Canary + " " + h.Where + " " + h.Path
+			// The same value may be seen at more than one layer of one place.
+			x.expected = h.Where == "url" && (len(excused) == 0 || excused[key])
+			if x.expected {
+				excused[key] = true
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func (v *view) expectation(m *message, h canary.Sighting) (Expected, bool) {
+	for _, o := range v.all {
+		for _, e := range o.Expected {
+			if e.Canary == h.Canary.ID && m.ex != nil && m.host == e.Host && m.path == e.Path && h.Where == "url" &&
+				firstStep(h.Path) == "query:"+e.Param {
+				return e, true
+			}
+		}
+	}
+	return Expected{}, false
+}
+
+func firstStep(path string) string {
+	first, _, _ := strings.Cut(path, " > ")
+	return first
+}
+
+// expectedExchange is the expectation that a message fulfils, if any.
+func (v *view) expectedExchange(m *message) (Expected, bool) {
+	for _, h := range m.hits {
+		if e, ok := v.expectation(m, h); ok {
+			return e, true
+		}
+	}
+	return Expected{}, false
+}
+
+// classify puts every leaf of a message into a class.
+func (v *view) classify(m *message) []Class {
+	out := make([]Class, len(m.leaves))
+	hits := v.judgeHits(m)
+	exp, isExpected := v.expectedExchange(m)
+	for i, l := range m.leaves {
+		out[i] = v.classifyLeaf(m, l, hits, exp, isExpected)
+	}
+	return out
+}
+
+func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected, isExpected bool) Class {
+	if m.instrument {
+		return ClassInstrument
+	}
+	for _, h := range hits {
+		// A term seen in a layer counts for every leaf below that layer.
+		if h.Where == l.Where && (h.Path == l.Path || strings.HasPrefix(l.Path, h.Path+" > ") || strings.HasPrefix(l.Path, h.Path+"/")) {
+			if h.expected {
+				return ClassExpected
+			}
+			return ClassSighted
+		}
+	}
+	name := firstStep(l.Path)
+	readable := l.Kind == payload.KindText || l.Kind == payload.KindNumber
+	opaque := ClassOpaquePayload
+	switch {
+	case l.Kind == payload.KindEmpty:
+		return ClassOverhead
+	case m.page != "":
+		// What a page told its own browser to send is the page's affair; terms
+		// and identifiers in it were sighted above.
+		return ClassExpected
+	}
+	switch l.Where {
+	case "dns":
+		if readable {
+			return ClassUnderstood
+		}
+		return opaque
+	case "url":
+		switch {
+		case readable && (name == "scheme" || name == "host" || name == "port"):
+			return ClassUnderstood
+		case isExpected && readable && strings.HasPrefix(name, "path"):
+			return ClassExpected
+		case isExpected && strings.HasPrefix(name, "query:"):
+			if slices.Contains(exp.Known[strings.TrimPrefix(name, "query:")], string(l.Value)) {
+				return ClassExpected
+			}
+		}
+	case "cookie":
+		if v.cookies[siteOf(m.host)][string(rawValue(m, l))] {
+			return ClassUnderstood
+		}
+	case "header":
+		field := strings.ToLower(name)
+		switch {
+		case field == "if-none-match" && v.etags[string(rawValue(m, l))]:
+			return ClassUnderstood
+		case (field == "referer" || field == "origin") && v.refersToPage(m, string(rawValue(m, l))):
+			return ClassExpected
+		case readable && slices.Contains(headFields(), field):
+			return ClassUnderstood
+		}
+	}
+	if !readable {
+		return opaque
+	}
+	if m.ind.Purpose == collector.Connectivity || (benign(m.ind.Purpose) && m.ind.Path != "") {
+		return ClassUnderstood
+	}
+	return ClassNotUnderstood
+}
+
+// rawValue is the whole value of the part in which a leaf lies.
+func rawValue(m *message, l payload.Leaf) []byte {
+	for _, p := range m.parts {
+		if p.Where == l.Where && p.Name == firstStep(l.Path) && p.Root != nil {
+			return p.Root.Value
+		}
+	}
+	return l.Value
+}
+
+// refersToPage says whether a value is the address of a page that the person
+// opened, which its own site knows anyway.
+func (v *view) refersToPage(m *message, value string) bool {
+	for _, p := range v.pages {
+		if p.url.String() == value && siteOf(p.url.Hostname()) == siteOf(m.host) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,163 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/offproof/offproof/harness"
+	"github.com/offproof/offproof/harness/evidence"
+	"github.com/offproof/offproof/harness/rig"
+)
+
+// leaseLimit bounds the wait for a phone that other specs use.
+const leaseLimit = 12 * time.Hour
+
+// A Phone is a leased phone inside a spec. Its methods fail the spec on an
+// infrastructure error, headed "Infrastructure:"; package harness beneath it
+// returns errors.
+type Phone struct {
+	farm  *Farm
+	fits  []int // places in the plan; nil for any
+	held  *rig.Lease
+	tried []string
+}
+
+// Serial is the ADB serial of the phone that the spec holds.
+func (p *Phone) Serial() string {
+	if p.held == nil {
+		return ""
+	}
+	return p.held.Device.Serial()
+}
+
+// lease takes a phone and gives it back after the spec.
+func (p *Phone) lease(ctx context.Context) {
+	p.tried = nil
+	ginkgo.DeferCleanup(p.release)
+	if err := p.take(ctx, p.farm.serials(p.fits)); err != nil {
+		fail(err)
+	}
+}
+
+func (p *Phone) take(ctx context.Context, serials []string) error {
+	wait, cancel := context.WithTimeout(ctx, leaseLimit)
+	defer cancel()
+	held, err := p.farm.rig.Lease(wait, serials...)
+	if err != nil {
+		return err
+	}
+	p.held = held
+	return nil
+}
+
+func (p *Phone) release(ctx context.Context) {
+	if p.held == nil {
+		return
+	}
+	held := p.held
+	p.held = nil
+	if err := held.Release(ctx); err != nil {
+		fail(&harness.InfrastructureError{
+			Stage: "put the phone back as it was", Device: held.Device.Serial(),
+			Advice: "the journal keeps what is left and the next lease undoes it", Err: err,
+		})
+	}
+}
+
+// Observe runs a scenario once under the setting that it is bound to.
+func (p *Phone) Observe(ctx context.Context, sc harness.Scenario) harness.Observation {
+	ginkgo.GinkgoHelper()
+	run, phone := p.open(sc.Name)
+	o, err := phone.Observe(ctx, sc)
+	err = errors.Join(err, p.seal(run))
+	if err != nil && o.Finding == nil {
+		fail(err)
+	}
+	ginkgo.AddReportEntry("observation", ObservationEntry{o, run.Dir()}, ginkgo.ReportEntryVisibilityAlways)
+	if err != nil {
+		fail(err)
+	}
+	return o
+}
+
+// Try runs a trial. After an infrastructure failure it is tried once more on
+// another phone that fits, unless anything was sighted; the void attempt stays
+// in the report.
+func (p *Phone) Try(ctx context.Context, sc harness.Scenario, sw harness.Switch) harness.Trial {
+	ginkgo.GinkgoHelper()
+	var void []string
+	for {
+		run, phone := p.open(sc.Name)
+		t, err := phone.Try(ctx, sc, sw)
+		t.Void = void
+		err = errors.Join(err, p.seal(run))
+		if err == nil {
+			ginkgo.AddReportEntry("trial", TrialEntry{t}, ginkgo.ReportEntryVisibilityAlways)
+			return t
+		}
+		void = append(void, fmt.Sprintf("%s: %v", p.Serial(), err))
+		p.tried = append(p.tried, p.Serial())
+		others := slices.DeleteFunc(p.farm.serials(p.fits), func(s string) bool { return slices.Contains(p.tried, s) })
+		if !harness.MayTryAgain(t, err, len(void)) || len(others) == 0 || ctx.Err() != nil {
+			t.Void = void
+			ginkgo.AddReportEntry("trial", TrialEntry{t}, ginkgo.ReportEntryVisibilityAlways)
+			fail(err)
+		}
+		ginkgo.AddReportEntry("void attempt", void[len(void)-1], ginkgo.ReportEntryVisibilityAlways)
+		p.release(ctx)
+		if err := p.take(ctx, others); err != nil {
+			fail(err)
+		}
+	}
+}
+
+// open makes the run directory and the phone that writes into it.
+func (p *Phone) open(name string) (*evidence.Run, *harness.Phone) {
+	ginkgo.GinkgoHelper()
+	if p.held == nil {
+		ginkgo.Fail("Infrastructure: no phone is held here: use the phone inside a spec")
+	}
+	run, err := evidence.Create(p.farm.rig.Farm.Evidence, name+"-"+p.Serial(), time.Now())
+	if err != nil {
+		fail(err)
+	}
+	seed := *p.farm.seed
+	if seed == 0 {
+		seed = uint64(ginkgo.GinkgoRandomSeed()) //nolint:gosec // Any 64 bits do.
+	}
+	phone, err := p.held.Phone(run, rig.Options{
+		Pairs: *p.farm.pairs, Seed: seed, Log: slog.New(slog.NewJSONHandler(run.Log(), nil)),
+		Progress: func(msg string) { ginkgo.GinkgoWriter.Println(time.Now().Format("15:04:05 ") + msg) },
+	})
+	if err != nil {
+		fail(err)
+	}
+	return run, phone
+}
+
+// seal closes the evidence with what made it.
+func (p *Phone) seal(run *evidence.Run) error {
+	farm := p.farm.rig.Farm
+	report := ginkgo.CurrentSpecReport()
+	facts := map[string]any{
+		"serial": p.Serial(), "farm": farm.Path, "pace": farm.Pace, "floor": farm.Floor.String(),
+		"simulated": p.farm.plan.Farm == "", "spec": report.FullText(), "collectors": harness.CollectorsVersion(p.farm.rig.Collectors),
+	}
+	if err := run.Seal(facts, time.Now()); err != nil {
+		return &harness.InfrastructureError{Stage: "seal the evidence", Device: p.Serial(), Advice: "check the disk", Err: err}
+	}
+	return nil
+}
+
+// fail ends the spec for a reason of the rig's.
+func fail(err error) {
+	ginkgo.GinkgoHelper()
+	ginkgo.Fail("Infrastructure: " + strings.TrimPrefix(err.Error(), "Infrastructure: "))
+}

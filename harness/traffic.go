@@ -1,0 +1,305 @@
+package harness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/telemetry"
+)
+
+// What a connection may cost beyond the values that were read from it, before
+// the excess counts as unread: the CONNECT line, a TLS handshake with
+// post-quantum keys, record and frame headers, names of header fields.
+const (
+	connectionOverhead = 6 << 10
+	exchangeOverhead   = 1 << 10
+)
+
+// account puts every byte of the observation's stretch into a class, and notes
+// contacts and what is out of scope.
+func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
+	acc := &f.Accounting
+	from, to := o.span()
+	if from.IsZero() {
+		return
+	}
+	byFlow := map[*flow][]*message{}
+	for i := range v.messages {
+		m := &v.messages[i]
+		byFlow[m.flow] = append(byFlow[m.flow], m)
+	}
+	elsewhere := map[string]int64{}
+	for i := range v.flows {
+		fl := &v.flows[i]
+		ip, sent := sentWithin(&fl.Flow, from, to)
+		if !fl.packets {
+			acc.Tunnel += ip
+		}
+		if ip == 0 && !overlaps(o, fl.Start, fl.End) {
+			continue
+		}
+		v.accountFlow(o, f, fl, byFlow[fl], ip, sent)
+		if !v.flowDecides(fl, byFlow[fl], o) && !fl.beacon && ip > 0 {
+			elsewhere[fl.sender.String()+" to "+fl.host] += ip
+		}
+	}
+	for _, k := range keysOf(elsewhere) {
+		f.Elsewhere = append(f.Elsewhere, fmt.Sprintf("%s: %d bytes", k, elsewhere[k]))
+	}
+	if d := v.unexplained(o, acc); d != "" {
+		*doubts = append(*doubts, d)
+	}
+}
+
+func keysOf(m map[string]int64) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (v *view) flowDecides(fl *flow, ms []*message, o *Observation) bool {
+	return v.inScope(fl, o.Claim) || slices.ContainsFunc(ms, func(m *message) bool { return o.Claim.Party(m.ind.Organisation) })
+}
+
+func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, ip, sent int64) {
+	acc := &f.Accounting
+	scope := v.flowDecides(fl, ms, o)
+	switch {
+	case len(ms) > 0 && !slices.ContainsFunc(ms, func(m *message) bool { return !m.instrument }):
+		acc.add(ClassInstrument, ip, false, fl.host)
+		return
+	case fl.local:
+		acc.add(ClassOverhead, ip, scope, fl.host)
+		return
+	case fl.packets && fl.Proto == capture.UDP && fl.Server.Port() == 123 && sent%48 == 0:
+		acc.add(ClassUnderstood, ip, scope, fl.host) // NTP: fixed fields, no room for text.
+		return
+	}
+	left, read, exchanges := ip, int64(0), int64(0)
+	for _, m := range ms {
+		if !overlaps(o, m.from, m.to) {
+			continue
+		}
+		exchanges++
+		classes := v.classify(m)
+		late := v.earlier(m, o)
+		for j, c := range classes {
+			n := min(m.bytes[j], left)
+			left -= n
+			read += n
+			if late && c != ClassSighted {
+				c = ClassUnderstood // Records of an earlier window, charged there.
+			}
+			acc.add(c, n, v.decides(m, o), m.host)
+		}
+		if m.lookup != nil && v.decides(m, o) && o.Claim.Party(m.ind.Organisation) && !benign(m.ind.Purpose) {
+			f.Contacts = append(f.Contacts, v.contact(m.flow, m.host, m.ind.Organisation, 0, "only its address was asked for", m.at()))
+		}
+	}
+	unread := fl.Visibility != capture.Plaintext && fl.App != "dns" && exchanges == 0
+	overhead := left
+	switch {
+	case unread:
+		overhead = max(0, left-sent)
+	case fl.packets:
+		// IP and TCP headers are never payload.
+		overhead = min(left, max(0, ip-sent)+exchangeOverhead*exchanges)
+	default:
+		overhead = min(left, connectionOverhead+exchangeOverhead*exchanges+read/8)
+	}
+	acc.add(ClassOverhead, overhead, scope, fl.host)
+	acc.add(ClassOpaqueTransport, left-overhead, scope, fl.host)
+	if scope && unread && (sent > 0 || fl.Failure != "") && startedBefore(fl, o) {
+		f.Contacts = append(f.Contacts, v.contact(fl, fl.host, fl.org, sent, fl.Failure, fl.Start))
+	}
+}
+
+// startedBefore says whether an unread flow has anything to do with the
+// observation: it sent something in it or failed in it.
+func startedBefore(fl *flow, o *Observation) bool {
+	from, to := o.span()
+	ip, _ := sentWithin(&fl.Flow, from, to)
+	return ip > 0 || (!fl.Start.Before(from) && !fl.Start.After(to))
+}
+
+func (v *view) contact(fl *flow, host, org string, bytes int64, failure string, at time.Time) Contact {
+	return Contact{
+		Host: host, Organisation: org, Sender: fl.sender.String(), Backend: fl.Backend, Flow: fl.ID,
+		Bytes: bytes, Failure: failure, At: at,
+	}
+}
+
+// beyondControl lists readable values in scope that no rule explains, where
+// the negative control of the same trial does not show as many at the same
+// place.
+func (v *view) beyondControl(o *Observation) []string {
+	count := func(x *Observation) map[string]int {
+		out := map[string]int{}
+		for i := range v.messages {
+			m := &v.messages[i]
+			if !overlaps(x, m.from, m.to) || !v.decides(m, x) || v.earlier(m, x) {
+				continue
+			}
+			for j, c := range v.classify(m) {
+				if c == ClassNotUnderstood {
+					out[fmt.Sprintf("%s %s%s, %s %s", m.flow.sender, m.host, m.path, m.leaves[j].Where, m.leaves[j].Path)]++
+				}
+			}
+		}
+		return out
+	}
+	control := map[string]int{}
+	for _, x := range v.all {
+		if x.Part == Quiet && x != o && x.Completed() && len(x.Broken) == 0 {
+			control = count(x)
+		}
+	}
+	var out []string
+	for place, n := range count(o) {
+		if n > control[place] {
+			out = append(out, place)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// permutations is how many random shifts the test of dependence tries.
+const permutations = 2000
+
+// dependence tests whether uploads to recipients that nobody expected follow
+// the acts in time: in each window all uploads to a recipient are shifted by
+// one random amount, around the window's end, and as many uploads within a
+// tenth of a window after an act as were seen must be rarer than 1 in 20,
+// corrected for the number of recipients.
+func (v *view) dependence(windows []*Observation) string {
+	uploads := map[string][]upload{}
+	for i, o := range windows {
+		if len(o.Acts) == 0 || !o.Completed() {
+			return ""
+		}
+		from, _ := o.span()
+		for j := range v.messages {
+			m := &v.messages[j]
+			if m.ex == nil || m.instrument || m.page != "" || !v.decides(m, o) || !overlaps(o, m.from, m.to) || v.earlier(m, o) {
+				continue
+			}
+			if _, ok := v.expectedExchange(m); ok {
+				continue
+			}
+			uploads[m.host] = append(uploads[m.host], upload{i, m.from.Sub(from)})
+		}
+	}
+	near := func(u upload, shift time.Duration) bool {
+		o := windows[u.window]
+		from, to := o.span()
+		length := to.Sub(from)
+		at := (u.at + shift) % length
+		return slices.ContainsFunc(o.Acts, func(act time.Time) bool {
+			d := at - act.Sub(from)
+			return d >= 0 && d < length/10
+		})
+	}
+	for _, host := range hostsOf(uploads) {
+		count := func(shifts []time.Duration) int {
+			n := 0
+			for _, u := range uploads[host] {
+				if near(u, shifts[u.window]) {
+					n++
+				}
+			}
+			return n
+		}
+		shifts := make([]time.Duration, len(windows))
+		seen, asMany := count(shifts), 1
+		rng := rand.New(rand.NewPCG(1, hash(host))) //nolint:gosec // The test must be repeatable.
+		for range permutations {
+			for i, o := range windows {
+				from, to := o.span()
+				shifts[i] = time.Duration(rng.Int64N(max(1, int64(to.Sub(from)))))
+			}
+			if count(shifts) >= seen {
+				asMany++
+			}
+		}
+		if p := float64(asMany) / (permutations + 1) * float64(len(uploads)); seen > 0 && p < 0.05 {
+			return fmt.Sprintf("traffic depends on the acts: %d of %d uploads to %s came right after one (corrected p = %.3f)", seen, len(uploads[host]), host, p)
+		}
+	}
+	return ""
+}
+
+// An upload is the time of one request since its window began.
+type upload struct {
+	window int
+	at     time.Duration
+}
+
+func hostsOf(m map[string][]upload) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// configDiffers says whether a remote configuration that both arms fetched was
+// not the same in both.
+func (v *view) configDiffers() string {
+	got := map[string]map[Arm]map[string]bool{}
+	for _, o := range v.all {
+		for i := range v.messages {
+			m := &v.messages[i]
+			if m.ex == nil || !overlaps(o, m.from, m.to) {
+				continue
+			}
+			if _, ok := sensorsConfig(m); !ok {
+				continue
+			}
+			place := m.host + m.path
+			if got[place] == nil {
+				got[place] = map[Arm]map[string]bool{On: {}, Off: {}}
+			}
+			if got[place][o.Arm] != nil {
+				got[place][o.Arm][string(m.ex.ResponseBody)] = true
+			}
+		}
+	}
+	for place, arms := range got {
+		on, off := keys(arms[On]), keys(arms[Off])
+		if len(on) > 0 && len(off) > 0 && !slices.Equal(on, off) {
+			return "the remote configuration at " + place + " was not the same with the switch on and off"
+		}
+	}
+	return ""
+}
+
+func sensorsConfig(m *message) (off, ok bool) {
+	if m.ex == nil {
+		return false, false
+	}
+	return telemetry.SensorsConfig(*m.ex)
+}
+
+// Bars draws the accounting as one line for each class that has bytes.
+func (a Accounting) Bars(width int) string {
+	total := max(1, a.Total())
+	var b strings.Builder
+	for _, c := range Classes() {
+		n := a.Bytes[c]
+		if n == 0 {
+			continue
+		}
+		bar := int(n * int64(width) / total)
+		fmt.Fprintf(&b, "%-17s %9d B  %s\n", c, n, strings.Repeat("█", max(1, bar)))
+	}
+	return b.String()
+}

@@ -1,0 +1,276 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/devices"
+)
+
+// keyHome is Android's KEYCODE_HOME. Leaving the app is the flush trigger that
+// every arm gets: the SDKs send what they queued when their app is left.
+const keyHome = 3
+
+// observe runs one window: apply the setting, read the conditions, open with
+// beacons, do the steps, wait, read the conditions again, close with beacons.
+// It always returns what was recorded.
+func (b *bench) observe(ctx context.Context, sc Scenario, part Part, id string, wait time.Duration) *Observation {
+	p, set := b.p, sc.setting
+	claim := sc.Claim
+	if claim.ID == "" {
+		claim = set.Claim
+	}
+	o := &Observation{
+		Format: 1, ID: id, Part: part, Scenario: sc.Name, Claim: claim, Setting: set.Name, Arm: set.Arm, Mode: sc.Mode,
+		Serial: p.Device.Serial(), Build: b.build, Model: b.model, Identifiers: b.ids, known: p.Known,
+		Window: Window{Wanted: wait}, Beacons: map[string][]capture.Beacon{},
+		BeaconPeriod: paced(beaconPeriod, p.Pace),
+	}
+	act := &Act{
+		Device: p.Device, Screen: p.Screen, Log: p.Log.With("observation", id), Pace: p.Pace,
+		obs: o, now: time.Now, register: p.Register,
+		rng: rand.New(rand.NewPCG(p.Seed, hash(p.Device.Serial()+id+time.Now().String()))), //nolint:gosec // A canary must be unique, not secret.
+	}
+	p.say("%s: switch %s", id, set.Arm)
+	if err := b.window(ctx, sc, act, o); err != nil {
+		o.err, o.Err = err, err.Error()
+		o.Broken = append(o.Broken, err.Error())
+		p.Log.Error("window broke", "observation", id, "err", err)
+	}
+	return o
+}
+
+// window is the part of observe that can fail.
+func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observation) error {
+	p, set := b.p, sc.setting
+	if err := b.uids(ctx, o); err != nil {
+		return err
+	}
+	for _, step := range sc.Start {
+		if err := step.Do(ctx, act); err != nil {
+			return fmt.Errorf("start state: step %q: %w", step.Name, err)
+		}
+	}
+	if err := set.Apply(ctx, act); err != nil {
+		return fmt.Errorf("set %s %s: %w", set.Name, set.Arm, err)
+	}
+	before, err := set.Read(ctx, act)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", set.Name, err)
+	}
+	o.Before = &before
+	if err := b.measure(ctx, &o.ClockBefore, &o.CountersBefore); err != nil {
+		return err
+	}
+	if err := b.beacons(ctx, o); err != nil {
+		return fmt.Errorf("opening beacon: %w", err)
+	}
+	o.Window.Open = time.Now()
+	p.Log.Info("window open", "observation", o.ID, "arm", set.Arm)
+
+	inside, abort := context.WithCancelCause(ctx)
+	stopBeacons := b.beat(inside, o, abort)
+	err = b.act(inside, sc, act, o)
+	stopBeacons()
+	if cause := context.Cause(inside); cause != nil && err != nil {
+		err = cause
+	}
+	abort(nil)
+	// The window closes where it broke, so that what was seen in it counts.
+	o.Window.Close = time.Now()
+	p.Log.Info("window closed", "observation", o.ID, "arm", set.Arm)
+	if err != nil {
+		return err
+	}
+	if err := b.beacons(ctx, o); err != nil {
+		return fmt.Errorf("closing beacon: %w", err)
+	}
+	return b.measure(ctx, &o.ClockAfter, &o.CountersAfter)
+}
+
+// act does the steps, the flush trigger, the wait and the final read-back.
+func (b *bench) act(ctx context.Context, sc Scenario, act *Act, o *Observation) error {
+	p := b.p
+	for i, step := range sc.Steps {
+		if o.Part == Quiet && !step.Quiet {
+			continue
+		}
+		act.step = i
+		p.say("%s: %s", o.ID, step.Name)
+		rec := StepRecord{Name: step.Name, Start: time.Now()}
+		err := step.Do(ctx, act)
+		rec.End = time.Now()
+		b.picture(ctx, o, i, &rec)
+		if err != nil {
+			rec.Err = err.Error()
+		}
+		o.Steps = append(o.Steps, rec)
+		if err != nil {
+			return fmt.Errorf("step %q: %w", step.Name, err)
+		}
+	}
+	if err := p.Screen.Key(ctx, keyHome); err != nil {
+		return fmt.Errorf("leave the app: %w", err)
+	}
+	from := o.Window.Open
+	if n := len(o.Acts); n > 0 {
+		from = o.Acts[n-1]
+	}
+	p.say("%s: waiting out the window", o.ID)
+	if err := sleep(ctx, time.Until(from.Add(o.Window.Wanted))); err != nil {
+		return fmt.Errorf("wait out the window: %w", err)
+	}
+	after, err := sc.setting.Read(ctx, act)
+	if err != nil {
+		return fmt.Errorf("read %s again: %w", sc.setting.Name, err)
+	}
+	o.After = &after
+	return nil
+}
+
+// picture keeps what the screen showed after a step. A screen that cannot be
+// read is a note, not a failure: the step's own read-back decides.
+func (b *bench) picture(ctx context.Context, o *Observation, i int, rec *StepRecord) {
+	name := fmt.Sprintf("steps/%s-%d", o.ID, i+1)
+	if png, err := b.p.Screen.Screenshot(ctx); err == nil {
+		if b.p.Recorder.Write(name+".png", png) == nil {
+			rec.Screenshot = name + ".png"
+		}
+	} else {
+		b.p.Log.Warn("no screenshot", "observation", o.ID, "err", err)
+	}
+}
+
+// uids reads who the claim's apps are on this phone now.
+func (b *bench) uids(ctx context.Context, o *Observation) error {
+	for _, list := range [][]string{o.Claim.Scope.Apps, o.Claim.Scope.Delegates} {
+		for _, name := range list {
+			pkg, err := b.p.Device.Package(ctx, name)
+			switch {
+			case errors.Is(err, devices.ErrNotInstalled):
+				continue
+			case err != nil:
+				return fmt.Errorf("read the owner of %s: %w", name, err)
+			case pkg.UID == nil:
+				return fmt.Errorf("read the owner of %s: the phone does not say its user id", name)
+			}
+			o.ClaimUIDs = append(o.ClaimUIDs, *pkg.UID)
+		}
+	}
+	return nil
+}
+
+func (b *bench) measure(ctx context.Context, clock **Clock, counters **Counters) error {
+	offset, unc, err := b.p.Device.ClockOffset(ctx)
+	if err != nil {
+		return fmt.Errorf("measure the phone's clock: %w", err)
+	}
+	*clock = &Clock{offset, unc}
+	c, err := b.p.Device.Counters(ctx)
+	if err != nil {
+		return fmt.Errorf("read the interface counters: %w", err)
+	}
+	out := &Counters{From: c.Before.Add(-offset), To: c.After.Add(-offset), Sent: map[string]int64{}}
+	for name, i := range c.Interfaces {
+		if name == "lo" {
+			continue
+		}
+		// The kernel counts the link header; capture counts IP bytes.
+		link := int64(ethernetHeader)
+		if bare(name) {
+			link = 0
+		}
+		out.Sent[name] = int64(i.TxBytes) - link*int64(i.TxPackets) //nolint:gosec // Counters of one interface stay far below 2^63.
+	}
+	*counters = out
+	return nil
+}
+
+// ethernetHeader is the bytes of an Ethernet header without a VLAN tag.
+const ethernetHeader = 14
+
+// bare says whether an interface carries IP without a link header: modems and
+// tunnels do.
+func bare(name string) bool {
+	for _, prefix := range []string{"rmnet", "ccmni", "tun", "ppp", "wg", "clat", "v4-", "dummy"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// beacons sends one nonce by every backend.
+func (b *bench) beacons(ctx context.Context, o *Observation) error {
+	for _, s := range b.sessions {
+		one, cancel := context.WithTimeout(ctx, beaconLimit)
+		mark, err := s.Beacon(one, nonce(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))) //nolint:gosec // A nonce must be unique, not secret.
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%s did not see its own beacon: %w", s.name, err)
+		}
+		o.Beacons[s.name] = append(o.Beacons[s.name], mark)
+		select {
+		case <-s.Done():
+			return fmt.Errorf("%s ended by itself", s.name)
+		default:
+		}
+	}
+	return nil
+}
+
+// beat sends beacons through the window until the returned function is called.
+// A beacon that is missed ends the window, with that as its cause: nothing
+// that happens after it could be trusted.
+func (b *bench) beat(ctx context.Context, o *Observation, missed context.CancelCauseFunc) func() {
+	beat, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for sleep(beat, o.BeaconPeriod) == nil {
+			// A beacon that was begun is finished, so that stopping the beat
+			// cannot look like a missed one.
+			if err := b.beacons(context.WithoutCancel(beat), o); err != nil {
+				missed(fmt.Errorf("beacon in the window: %w", err))
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func paced(d time.Duration, pace float64) time.Duration {
+	return time.Duration(float64(d) * pace)
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// hash is FNV-1a, which spreads names over seeds.
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}

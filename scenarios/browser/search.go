@@ -1,0 +1,171 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/offproof/offproof/devices/ui"
+	"github.com/offproof/offproof/harness"
+)
+
+// An Engine is a search engine, with the one exchange in which it is meant to
+// receive the words.
+type Engine struct {
+	// Name is the engine's row in the browser's settings.
+	Name string
+	// Host, Path and Param are where the words belong; Known are further
+	// parameters of the engine's own form, with their values.
+	Host, Path, Param string
+	Known             map[string][]string
+	// Title is what the results page calls itself after the words.
+	Title string
+}
+
+// The engines that the browser offers.
+var (
+	DuckDuckGo = Engine{
+		Name: "DuckDuckGo", Host: "duckduckgo.com", Path: "/", Param: "q", Title: " at DuckDuckGo",
+		Known: map[string][]string{"t": {"mi_browser", "h_", "hx", "ha"}, "ia": {"web"}},
+	}
+	Google = Engine{
+		Name: "Google", Host: "www.google.com", Path: "/search", Param: "q", Title: " - Google Search",
+		Known: map[string][]string{"ie": {"UTF-8", "utf-8"}, "client": {"ms-android-xiaomi", "ms-android-xiaomi-rvo3"}, "source": {"android-browser"}, "hl": {"en"}},
+	}
+)
+
+// SearchWords is the canary's field of a search.
+const SearchWords = "search words"
+
+// Uses chooses the search engine in the browser's settings and reads it back.
+func Uses(e Engine) harness.Step {
+	return harness.Step{Name: "choose " + e.Name + " as search engine", Quiet: true, Do: func(ctx context.Context, act *harness.Act) error {
+		wait, cancel := screenWait(ctx)
+		defer cancel()
+		if err := start(wait, act, settingsActivity); err != nil {
+			return err
+		}
+		row := ui.And(ui.ByID("android:id/title"), ui.ByText("Search engine"))
+		now, err := engineNow(wait, act, row)
+		if err != nil {
+			return err
+		}
+		if now != e.Name {
+			if err := act.Screen.TapOn(wait, row); err != nil {
+				return fmt.Errorf("browser: open the list of search engines: %w", err)
+			}
+			choice := ui.And(ui.ByText(e.Name), ui.Or(ui.Checkable(), ui.ByID("android:id/text1")))
+			if err := act.Screen.TapOn(wait, choice); err != nil {
+				return fmt.Errorf("browser: choose %s: %w", e.Name, err)
+			}
+			if now, err = engineNow(wait, act, row); err != nil {
+				return err
+			}
+		}
+		act.ReadBack("search engine", e.Name, now, now == e.Name)
+		if err := act.Screen.Key(wait, ui.KeyBack); err != nil {
+			return fmt.Errorf("browser: leave the settings: %w", err)
+		}
+		return nil
+	}}
+}
+
+// engineNow reads the summary below the row's title.
+func engineNow(ctx context.Context, act *harness.Act, row ui.Selector) (string, error) {
+	title, err := act.Screen.WaitFor(ctx, row)
+	if err != nil {
+		return "", fmt.Errorf("browser: find the search engine's row: %w", err)
+	}
+	return summaryOf(title), nil
+}
+
+// summaryOf is the text of the summary that stands beside a row's title.
+func summaryOf(title *ui.Node) string {
+	if title.Parent == nil {
+		return ""
+	}
+	if s := title.Parent.First(ui.ByID("android:id/summary")); s != nil {
+		return s.Text
+	}
+	return ""
+}
+
+// Search types a canary into the address bar of the tab that is open, sends
+// it, and waits until the engine's results page shows the words.
+func Search(e Engine) harness.Step {
+	return harness.Step{Name: "search " + e.Name, Do: func(ctx context.Context, act *harness.Act) error {
+		if err := open(ctx, act); err != nil {
+			return err
+		}
+		term, err := act.Canary(SearchWords)
+		if err != nil {
+			return err
+		}
+		act.Expect(harness.Expected{
+			Canary: term.ID, Role: e.Name + "'s search", Host: e.Host, Path: e.Path, Param: e.Param, Known: e.Known,
+		})
+		if err := typeWords(ctx, act, term.Term); err != nil {
+			return err
+		}
+		act.Acted()
+		if err := act.Screen.Key(ctx, ui.KeyEnter); err != nil {
+			return fmt.Errorf("browser: send the search: %w", err)
+		}
+		return readResults(ctx, act, e, term.Term)
+	}}
+}
+
+func typeWords(ctx context.Context, act *harness.Act, words string) error {
+	wait, cancel := screenWait(ctx)
+	defer cancel()
+	bar := ui.ByID(Package + ":id/url")
+	if err := act.Screen.TapOn(wait, bar); err != nil {
+		return fmt.Errorf("browser: tap the address bar: %w", err)
+	}
+	field, err := act.Screen.WaitFor(wait, ui.And(bar, ui.Focused()))
+	if err != nil {
+		return fmt.Errorf("browser: the address bar does not take the keys: %w", err)
+	}
+	if field.Text != "" {
+		if err := act.Screen.Clear(wait, field); err != nil {
+			return fmt.Errorf("browser: clear the address bar: %w", err)
+		}
+	}
+	if err := act.Screen.Type(wait, words); err != nil {
+		return fmt.Errorf("browser: type the words: %w", err)
+	}
+	field, err = act.Screen.WaitFor(wait, ui.And(bar, ui.Focused()))
+	if err != nil {
+		return fmt.Errorf("browser: read the address bar: %w", err)
+	}
+	act.ReadBack("words in the address bar", words, field.Text, field.Text == words)
+	return nil
+}
+
+// readResults waits for the results page or for the browser's own words that
+// it did not come. Either is read back: a page that never loaded makes silence
+// worthless.
+func readResults(ctx context.Context, act *harness.Act, e Engine, words string) error {
+	wait, cancel := context.WithTimeout(ctx, pageLimit)
+	defer cancel()
+	want := words + e.Title
+	page := ui.And(ui.ByClass("android.webkit.WebView"), ui.ByText(want))
+	lost := ui.Or(ui.ByTextPart("net::ERR"), ui.ByTextPart("unusual traffic"), ui.ByTextPart("are not a robot"))
+	var shown *ui.Node
+	err := act.Screen.WaitUntil(wait, "the results page of "+e.Name, func(root *ui.Node) bool {
+		shown = root
+		return root.First(page) != nil || root.First(lost) != nil
+	})
+	if ctx.Err() != nil {
+		return fmt.Errorf("browser: wait for the results page: %w", ctx.Err())
+	}
+	got := ""
+	if shown != nil {
+		got = strings.Join(shown.Words(6), " | ")
+		if view := shown.First(page); view != nil && err == nil {
+			got = view.Text
+		}
+	}
+	act.ReadBack("results page of "+e.Name, want, got, err == nil && got == want)
+	return nil
+}
