@@ -195,9 +195,10 @@ func (e *engine) tcp(p *packet, at time.Time) {
 	h, peer := &f.tcp.half[dir], &f.tcp.half[1-dir]
 	seq := s.seq
 	if s.flags&flagSYN != 0 {
+		again := h.syn && h.isn != seq
 		h.isn, h.syn = seq, true
 		seq++
-		if !h.synced {
+		if !h.synced || again {
 			h.next, h.synced = seq, true
 		}
 		if s.flags&flagACK == 0 {

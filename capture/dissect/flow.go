@@ -163,12 +163,14 @@ func (f *flow) reopened(dir int, s *segment) bool {
 		return false
 	}
 	h, peer := &f.tcp.half[dir], &f.tcp.half[1-dir]
+	if s.flags&flagACK != 0 && peer.syn && s.ack == peer.isn+1 {
+		return false // another answer to the same SYN
+	}
 	if h.syn {
 		return h.isn != s.seq
 	}
 	if s.flags&flagACK != 0 {
-		// The answer to a SYN that was seen belongs to it; without that, it must
-		// be the first thing from its side.
+		// The answer to a SYN that nobody saw must be the first thing of its side.
 		return !peer.syn && h.synced
 	}
 	// The capture may hold the answer before the question.

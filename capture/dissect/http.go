@@ -155,6 +155,7 @@ func (h *httpHalf) gather(b []byte, limit int, head bool) ([]byte, bool) {
 // lose gives a direction up until a message begins in a segment of its own.
 func (t *httpTalk) lose(dir int) bool {
 	h := &t.half[dir]
+	t.partial(dir, h)
 	if h.x != nil {
 		t.cutShort(dir, h.x)
 		if dir == t.client && h.x.Failure == "" && !h.x.replied {
@@ -163,6 +164,22 @@ func (t *httpTalk) lose(dir int) bool {
 	}
 	*h = httpHalf{state: expectNothing}
 	return false
+}
+
+// partial makes an exchange of a request whose head never ended: what it holds
+// was sent all the same.
+func (t *httpTalk) partial(dir int, h *httpHalf) {
+	if dir != t.client || h.state != expectHead || len(h.buf) == 0 {
+		return
+	}
+	head := h.buf
+	h.buf = nil
+	if _, ok := t.message(dir, h, head); !ok {
+		t.flow.keepUnread(t.engine, dir, head)
+		return
+	}
+	x := t.engine.http[len(t.engine.http)-1]
+	x.Sent, x.RequestTruncated, x.Failure = time.Time{}, true, "the request was never completed"
 }
 
 func (t *httpTalk) cutShort(dir int, x *exchange) {
@@ -198,7 +215,11 @@ func parseHeader(s string) []capture.Header {
 			all[len(all)-1].Value += " " + strings.Trim(line, " \t")
 			continue
 		}
-		name, value, _ := strings.Cut(line, ":")
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			// No field, and yet it was sent: a value without a name is searched.
+			name, value = "", line
+		}
 		all = append(all, capture.Header{Name: name, Value: strings.Trim(value, " \t")})
 	}
 	return all
@@ -428,6 +449,7 @@ func (t *httpTalk) end() {
 		why = "the connection was reset before a reply"
 	}
 	up, down := &t.half[t.client], &t.half[1-t.client]
+	t.partial(t.client, up)
 	if up.x != nil && up.state != expectHead {
 		up.x.RequestTruncated = true
 		if up.x.Failure == "" && !up.x.replied {
