@@ -96,6 +96,7 @@ func (p *peeler) peelAs(step string, b []byte, h hint, depth int) *Node {
 		p.text(n, h, depth)
 	case p.inflated(n, depth):
 	case h.boundary != "" && p.multipart(n, h.boundary, depth):
+	case p.guessMultipart(n, b, depth):
 	case p.wide(n, depth):
 	case p.embedded(n, depth):
 	default:

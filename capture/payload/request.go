@@ -72,9 +72,6 @@ func (p *peeler) cookies(header string) []Part {
 	return parts
 }
 
-// longestName is how long a DNS name can be, in bytes.
-const longestName = 255
-
 // Lookup returns what a DNS question told: one part, whose children are the
 // name's labels, leftmost first. Labels are also opened joined together where
 // only that gives something to read, since a label holds at most 63 bytes.
@@ -87,14 +84,12 @@ func Lookup(l capture.Lookup) []Part {
 		return []Part{{Where: "dns", Root: root}}
 	}
 	labels := bytes.Split(name, []byte("."))
-	for from := 0; from < len(labels) && !p.spent(); {
-		to := from + 1
-		for end := len(labels); end > to && len(name) <= longestName; end-- {
-			if joined := bytes.Join(labels[from:end], nil); len(joined) > 63 && p.opens(joined) {
-				to = end
-				break
-			}
+	for from := 0; from < len(labels); {
+		if p.spent() {
+			root.Children = append(root.Children, p.cut("label-rest", len(bytes.Join(labels[from:], nil))))
+			break
 		}
+		to := p.chunked(labels, from)
 		step := "label:" + strconv.Itoa(from)
 		if to > from+1 {
 			step += "-" + strconv.Itoa(to-1)
@@ -103,4 +98,24 @@ func Lookup(l capture.Lookup) []Part {
 		from = to
 	}
 	return []Part{{Where: "dns", Root: root}}
+}
+
+// chunked returns the end of a run of labels that hold one word, cut into
+// pieces of one length with a shorter last one.
+func (p *peeler) chunked(labels [][]byte, from int) int {
+	const least, tail, most = 16, 4, 20
+	to := from + 1
+	for to < len(labels) && to-from < most && len(labels[from]) >= least && len(labels[to]) == len(labels[from]) {
+		to++
+	}
+	ends := []int{to}
+	if to < len(labels) && len(labels[from]) >= least && len(labels[to]) >= tail && len(labels[to]) < len(labels[from]) {
+		ends = []int{to + 1, to}
+	}
+	for _, end := range ends {
+		if end > from+1 && p.opens(bytes.Join(labels[from:end], nil)) {
+			return end
+		}
+	}
+	return from + 1
 }

@@ -6,12 +6,7 @@
 // the form in which it saw it proves nothing (see [Qualify]).
 package canary
 
-import (
-	"math/rand/v2"
-	"time"
-
-	"github.com/offproof/offproof/capture/payload"
-)
+import "time"
 
 // A Canary is one planted term.
 type Canary struct {
@@ -28,20 +23,13 @@ type Canary struct {
 	Sham bool `json:"sham,omitempty"`
 }
 
-// Mint makes a canary for a field and its sham twin. Serial, Observation and
-// Minted are the caller's to fill in, in both.
-func Mint(r *rand.Rand, field string) (planted, sham Canary) {
-	return Canary{Field: field}, Canary{Field: field, Sham: true}
-}
-
 // A Sighting is a canary found again.
 type Sighting struct {
 	Canary Canary
 	// Where and Path say where in the message, as payload has it.
 	Where string
 	Path  string
-	// Form is the disguise: "plain", "prefix", "word", "split", "reversed",
-	// "base64", "hex", "md5", ...
+	// Form is the disguise in which it was seen; see the constants.
 	Form string
 	// Chars is how many characters of the term were seen, blank included; the
 	// whole term is len(Canary.Term).
@@ -50,28 +38,33 @@ type Sighting struct {
 	Excerpt string
 }
 
+// The forms of a sighting. Hashes are "md5", "sha1" or "sha256" followed by
+// "-hex", "-base64" or "-raw", seen by at least their first eight bytes; the
+// middle of a hex MD5, as is customary in China, is "md5-middle".
+const (
+	// Plain is the term in any case, its words apart by anything or nothing.
+	Plain = "plain"
+	// Prefix is its beginning, six characters or more, as a word of its own: what
+	// a search field sends while somebody types.
+	Prefix = "prefix"
+	// Word is its second word alone.
+	Word = "word"
+	// Split is both words, in different places of one message.
+	Split = "split"
+	// Reversed and Rot13 are the whole term letter by letter.
+	Reversed = "reversed"
+	Rot13    = "rot13"
+	// Spaced is the whole term with one and the same byte after each letter;
+	// UTF16 where that byte is zero.
+	Spaced = "spaced"
+	UTF16  = "utf16"
+	// Base64 and Hex are encodings inside bytes that payload did not open.
+	Base64 = "base64"
+	Hex    = "hex"
+)
+
 // Whole is true when the sighting shows the whole term.
 func (s Sighting) Whole() bool { return s.Chars >= len(s.Canary.Term) }
-
-// A Finder searches for many canaries at once. It is safe for concurrent use.
-type Finder struct {
-	canaries []Canary
-}
-
-// NewFinder prepares a search for the canaries, shams included.
-func NewFinder(canaries []Canary) *Finder {
-	return &Finder{canaries: canaries}
-}
-
-// Find returns what it sees in the parts of one message, shams included.
-func (f *Finder) Find(parts []payload.Part) []Sighting {
-	return nil
-}
-
-// FindRaw searches bytes as they are, for streams that nothing decoded.
-func (f *Finder) FindRaw(b []byte) []Sighting {
-	return nil
-}
 
 // Qualify keeps the sightings of planted canaries in forms in which no sham
 // was seen, and returns the others, shams included, apart.

@@ -1,0 +1,330 @@
+package canary
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/offproof/offproof/capture/payload"
+)
+
+// maxSightings bounds what one Find returns. More of them prove nothing more.
+const maxSightings = 1000
+
+// A Finder searches for many canaries at once. It is safe for concurrent use.
+//
+// Every pattern of every canary begins with six bytes that are looked up in a
+// bitmap at every place of the text, with bit 5 set so that letters match in
+// both cases; only where the bitmap says maybe is a pattern compared.
+type Finder struct {
+	canaries []Canary
+	terms    []term
+	patterns []pattern
+	bitmap   []uint64
+	shift    uint
+	// slots is an open hash table from a window to its first pattern; patterns
+	// of one window are neighbours.
+	slots []slot
+	mask  uint64
+}
+
+type slot struct {
+	window uint64 // 0 for empty: no window is, since bit 5 is always set
+	first  int32
+	count  int32
+}
+
+const (
+	windowBytes = 6
+	foldMask    = 0x2020_2020_2020_2020
+	windowMask  = 1<<(8*windowBytes) - 1
+	multiplier  = 0x9E37_79B9_7F4A_7C15
+)
+
+// NewFinder prepares a search for the canaries, shams included. Terms that are
+// no two words of six letters or more cannot be found and are left out. salts
+// are strings that a hash may have before or after the term, such as a package
+// name or a device's id.
+func NewFinder(canaries []Canary, salts ...string) *Finder {
+	f := &Finder{}
+	for _, c := range canaries {
+		t, ok := newTerm(c.Term)
+		if !ok {
+			continue
+		}
+		f.patterns = append(f.patterns, t.patterns(int32(len(f.terms)), salts)...) //nolint:gosec // Memory bounds the number of canaries far below.
+		f.canaries = append(f.canaries, c)
+		f.terms = append(f.terms, t)
+	}
+	sort.SliceStable(f.patterns, func(a, b int) bool { return f.patterns[a].window < f.patterns[b].window })
+	windows := 0
+	for i := range f.patterns {
+		if i == 0 || f.patterns[i].window != f.patterns[i-1].window {
+			windows++
+		}
+	}
+	logBits := max(bits.Len(uint(windows))+4, 10)
+	f.shift = uint(64 - logBits)
+	f.bitmap = make([]uint64, 1<<logBits/64)
+	slots := 1 << (bits.Len(uint(windows)) + 1)
+	f.slots, f.mask = make([]slot, slots), uint64(slots-1)
+	for i := 0; i < len(f.patterns); {
+		j := i
+		for j < len(f.patterns) && f.patterns[j].window == f.patterns[i].window {
+			j++
+		}
+		w := f.patterns[i].window
+		h := w * multiplier >> f.shift
+		f.bitmap[h>>6] |= 1 << (h & 63)
+		at := (w * multiplier >> 20) & f.mask
+		for f.slots[at].window != 0 {
+			at = (at + 1) & f.mask
+		}
+		f.slots[at] = slot{window: w, first: int32(i), count: int32(j - i)} //nolint:gosec // Memory bounds the number of patterns far below.
+		i = j
+	}
+	return f
+}
+
+// A hit is a canary seen in one stretch of bytes.
+type hit struct {
+	canary   int32
+	form     string
+	chars    int
+	from, to int
+}
+
+// scan hands over every hit in b, in order.
+func (f *Finder) scan(b []byte, found func(hit)) {
+	if len(b) < windowBytes || len(f.patterns) == 0 {
+		return
+	}
+	i := 0
+	for ; i+8 <= len(b); i++ {
+		w := (binary.LittleEndian.Uint64(b[i:]) | foldMask) & windowMask
+		h := w * multiplier >> f.shift
+		if f.bitmap[h>>6]&(1<<(h&63)) != 0 {
+			f.lookup(b, i, w, found)
+		}
+	}
+	for ; i+windowBytes <= len(b); i++ {
+		var tail [8]byte
+		copy(tail[:], b[i:])
+		w := (binary.LittleEndian.Uint64(tail[:]) | foldMask) & windowMask
+		f.lookup(b, i, w, found)
+	}
+}
+
+func (f *Finder) lookup(b []byte, i int, w uint64, found func(hit)) {
+	for at := (w * multiplier >> 20) & f.mask; f.slots[at].window != 0; at = (at + 1) & f.mask {
+		if s := f.slots[at]; s.window == w {
+			for k := s.first; k < s.first+s.count; k++ {
+				p := &f.patterns[k]
+				if h, ok := p.verify(&f.terms[p.canary], b, i); ok {
+					h.canary = p.canary
+					found(h)
+				}
+			}
+			return
+		}
+	}
+}
+
+// hits returns the best hit of each canary in each form, whole ones only
+// where there are any.
+func (f *Finder) hits(b []byte) []hit {
+	var all []hit
+	f.scan(b, func(h hit) {
+		for i, old := range all {
+			if old.canary == h.canary && old.form == h.form {
+				if h.chars > old.chars {
+					all[i] = h
+				}
+				return
+			}
+		}
+		if len(all) < maxSightings {
+			all = append(all, h)
+		}
+	})
+	if len(all) < 2 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(h hit) bool {
+		return !f.whole(h) && slices.ContainsFunc(all, func(o hit) bool { return o.canary == h.canary && f.whole(o) })
+	})
+}
+
+func (f *Finder) whole(h hit) bool { return h.chars >= len(f.canaries[h.canary].Term) }
+
+// FindRaw searches bytes as they are, for streams that nothing decoded. Two
+// pieces of one stream should overlap by [Overlap] bytes.
+func (f *Finder) FindRaw(b []byte) []Sighting {
+	var out []Sighting
+	for _, h := range f.hits(b) {
+		out = append(out, f.sighting(h, "raw", "", b))
+	}
+	return out
+}
+
+// Overlap is how many bytes of a stream can lie between the first and the
+// last byte of a sighting.
+const Overlap = 256
+
+func (f *Finder) sighting(h hit, where, path string, b []byte) Sighting {
+	return Sighting{
+		Canary: f.canaries[h.canary], Where: where, Path: path,
+		Form: h.form, Chars: min(h.chars, len(f.canaries[h.canary].Term)), Excerpt: excerpt(b, h.from, h.to),
+	}
+}
+
+// excerpt shows a stretch and a little around it, other bytes than printable
+// ASCII as dots.
+func excerpt(b []byte, from, to int) string {
+	const around, longest = 24, 160
+	from, to = max(from-around, 0), min(to+around, len(b))
+	to = min(to, from+longest)
+	var s strings.Builder
+	for _, c := range b[from:to] {
+		if c < ' ' || c > '~' {
+			c = '.'
+		}
+		s.WriteByte(c)
+	}
+	return s.String()
+}
+
+// Find returns what it sees in the parts of one message, shams included: in
+// leaves, in the layers above them, and in the names of fields. What a layer
+// shows only because a layer below it does is reported once, at the deepest.
+func (f *Finder) Find(parts []payload.Part) []Sighting {
+	s := search{f: f}
+	for _, part := range parts {
+		if part.Root == nil {
+			continue
+		}
+		own := s.name(part.Where, part.Name, part.Name)
+		s.keep(append(own, s.node(part.Where, part.Name, part.Root)...))
+	}
+	s.split()
+	return s.out
+}
+
+// A search is one Find.
+type search struct {
+	f     *Finder
+	names map[[2]any]bool
+	out   []Sighting
+	at    []int32 // the canary of each of out
+}
+
+// A placed hit knows where it is.
+type placed struct {
+	hit
+	Sighting
+}
+
+func (s *search) place(hits []hit, where, path string, b []byte) []placed {
+	var out []placed
+	for _, h := range hits {
+		out = append(out, placed{h, s.f.sighting(h, where, path, b)})
+	}
+	return out
+}
+
+func (s *search) node(where, prefix string, n *payload.Node) []placed {
+	path := prefix
+	if n.Step != "" {
+		path = strings.TrimPrefix(prefix+" > "+n.Step, " > ")
+	}
+	below := s.name(where, path, n.Step)
+	for _, child := range n.Children {
+		below = append(below, s.node(where, path, child)...)
+	}
+	own := s.f.hits(n.Value)
+	if len(own) == 0 {
+		return below
+	}
+	// A whole term here explains its parts below; a hit below explains the same
+	// hit here.
+	below = slices.DeleteFunc(below, func(p placed) bool {
+		return !s.f.whole(p.hit) && slices.ContainsFunc(own, func(h hit) bool { return h.canary == p.hit.canary && s.f.whole(h) })
+	})
+	own = slices.DeleteFunc(own, func(h hit) bool {
+		return slices.ContainsFunc(below, func(p placed) bool { return p.hit.canary == h.canary && p.hit.chars >= h.chars })
+	})
+	return append(below, s.place(own, where, path, n.Value)...)
+}
+
+// name searches the name of a field, once for each canary and form: the name
+// of an object is in the path of all that it holds.
+func (s *search) name(where, path, name string) []placed {
+	if len(name) < windowBytes {
+		return nil
+	}
+	hits := slices.DeleteFunc(s.f.hits([]byte(name)), func(h hit) bool {
+		key := [2]any{h.canary, h.form}
+		if s.names[key] {
+			return true
+		}
+		if s.names == nil {
+			s.names = map[[2]any]bool{}
+		}
+		s.names[key] = true
+		return false
+	})
+	return s.place(hits, where, path, []byte(name))
+}
+
+func (s *search) keep(found []placed) {
+	for _, p := range found {
+		if len(s.out) >= maxSightings {
+			return
+		}
+		s.out = append(s.out, p.Sighting)
+		s.at = append(s.at, p.hit.canary)
+	}
+}
+
+// split joins the two words of a term that lie apart in one message.
+func (s *search) split() {
+	type halves struct{ first, second int }
+	seen := map[int32]halves{}
+	whole := map[int32]bool{}
+	for i, sighting := range s.out {
+		c := s.at[i]
+		h, ok := seen[c]
+		if !ok {
+			h = halves{-1, -1}
+		}
+		first, _, _ := strings.Cut(sighting.Canary.Term, " ")
+		switch {
+		case sighting.Whole():
+			whole[c] = true
+		case sighting.Form == Prefix && sighting.Chars >= len(first) && h.first < 0:
+			h.first = i
+		case sighting.Form == Word && h.second < 0:
+			h.second = i
+		}
+		seen[c] = h
+	}
+	for i := range s.out {
+		c := s.at[i]
+		h := seen[c]
+		if whole[c] || h.first < 0 || h.second < 0 || i != max(h.first, h.second) {
+			continue
+		}
+		a, b := s.out[h.first], s.out[h.second]
+		where := a.Where
+		if b.Where != a.Where {
+			where += "+" + b.Where
+		}
+		s.out = append(s.out, Sighting{
+			Canary: a.Canary, Where: where, Path: a.Path + " + " + b.Path,
+			Form: Split, Chars: len(a.Canary.Term), Excerpt: a.Excerpt + " + " + b.Excerpt,
+		})
+		s.at = append(s.at, c)
+	}
+}
