@@ -119,7 +119,7 @@ func Check(tree fs.FS) ([]Finding, error) {
 // generated says whether .gitignore keeps the path out of the repository.
 func generated(name string) bool {
 	switch name {
-	case ".git", "runs", "bin", "offproof":
+	case ".git", "runs", "bin", "offproof", "offproof-sim":
 		return true
 	}
 	return strings.HasSuffix(name, ".test") || strings.HasSuffix(name, ".out")
