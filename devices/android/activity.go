@@ -131,6 +131,7 @@ type AmStart struct {
 // its errors.
 func ParseAmStart(text string) (AmStart, error) {
 	var a AmStart
+	var failed error
 	for raw := range strings.Lines(text) {
 		line := strings.TrimSpace(raw)
 		key, value, _ := strings.Cut(line, ":")
@@ -138,7 +139,8 @@ func ParseAmStart(text string) (AmStart, error) {
 		switch {
 		case strings.HasPrefix(line, "Error"), strings.HasPrefix(line, "Exception occurred"),
 			strings.HasPrefix(line, "Security exception"), strings.HasPrefix(line, "java.lang."):
-			return a, fmt.Errorf("android: start activity: %s", shorten(line))
+			// The last says most: "Error type 3" comes before the reason.
+			failed = fmt.Errorf("android: start activity: %s", shorten(line))
 		case key == "Warning":
 			a.Warning = value
 		case key == "Status":
@@ -154,7 +156,7 @@ func ParseAmStart(text string) (AmStart, error) {
 			}
 		}
 	}
-	return a, nil
+	return a, failed
 }
 
 // ParseClock reads `date +%s.%N`: the time, and how finely it was told. A phone

@@ -1,0 +1,21 @@
+package devices
+
+import (
+	"io"
+
+	"github.com/offproof/offproof/devices/android"
+)
+
+// ReadJournal reads a journal's lines and counts what is pending.
+func ReadJournal(r io.Reader, serial string) (pending int, damage []string, err error) {
+	state, err := readJournal(r, serial)
+	return len(state.pending), state.damage, err
+}
+
+// The parsers that the fuzz tests reach.
+var ParseCounters = parseCounters
+
+// ReadTables reads a stream of socket tables.
+func ReadTables(r io.Reader, nonce string, fn func(android.SocketTable)) error {
+	return readTables(r, nonce, fn)
+}
