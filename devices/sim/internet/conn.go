@@ -140,11 +140,6 @@ func race(ctx context.Context, to []netip.AddrPort, dial func(context.Context, n
 					if err == nil {
 						// Another address won the race.
 						_ = c.Close()
-					} else {
-						select {
-						case results <- result{nil, err}:
-						default:
-						}
 					}
 				}
 			}()
@@ -220,20 +215,20 @@ func (s *Stack) open(uid int, proto uint8, local, remote netip.AddrPort, wq *wai
 }
 
 func (s *Stack) dialTCP(ctx context.Context, uid int, network string, to netip.AddrPort) (net.Conn, error) {
-	fail := func(err error) (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	fail := func(err error) error {
+		return &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
 	if err := ctx.Err(); err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	from, err := s.source(to.Addr())
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	var wq waiter.Queue
 	ep, rec, err := s.open(uid, protoTCP, netip.AddrPortFrom(from, 0), to, &wq)
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
 	wq.EventRegister(&entry)
@@ -244,11 +239,11 @@ func (s *Stack) dialTCP(ctx context.Context, uid int, network string, to netip.A
 		case <-ctx.Done():
 			s.sockets.orphan(rec)
 			ep.Close()
-			return fail(ctx.Err())
+			return nil, fail(ctx.Err())
 		case <-s.closing:
 			s.sockets.orphan(rec)
 			ep.Close()
-			return fail(ErrClosed)
+			return nil, fail(ErrClosed)
 		case <-ready:
 		}
 		terr = ep.LastError()
@@ -256,7 +251,7 @@ func (s *Stack) dialTCP(ctx context.Context, uid int, network string, to netip.A
 	if terr != nil {
 		s.sockets.orphan(rec)
 		ep.Close()
-		return fail(toError(terr))
+		return nil, fail(toError(terr))
 	}
 	c := gonet.NewTCPConn(&wq, ep)
 	return &tcpConn{conn{Conn: c, table: s.sockets, record: rec}, c}, nil
@@ -297,19 +292,19 @@ type listener struct {
 // Listen opens a TCP port on the phone for a user. address is an IP address, or
 // empty or "localhost", and a port; port 0 chooses one.
 func (s *Stack) Listen(uid int, network, address string) (net.Listener, error) {
-	fail := func(err error) (net.Listener, error) {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	fail := func(err error) error {
+		return &net.OpError{Op: "listen", Net: network, Err: err}
 	}
 	if s.isClosed() {
-		return fail(ErrClosed)
+		return nil, fail(ErrClosed)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	switch {
 	case network != "tcp" && network != "tcp4" && network != "tcp6":
-		return fail(net.UnknownNetworkError(network))
+		return nil, fail(net.UnknownNetworkError(network))
 	case host == "localhost" && network == "tcp6", host == "ip6-localhost":
 		host = "::1"
 	case host == "localhost":
@@ -321,17 +316,17 @@ func (s *Stack) Listen(uid int, network, address string) (net.Listener, error) {
 	}
 	local, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	var wq waiter.Queue
 	ep, rec, err := s.open(uid, protoTCP, local, netip.AddrPort{}, &wq)
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	if terr := ep.Listen(backlog); terr != nil {
 		s.sockets.orphan(rec)
 		ep.Close()
-		return fail(toError(terr))
+		return nil, fail(toError(terr))
 	}
 	return &listener{
 		stack: s, uid: uid, ep: ep, wq: &wq, record: rec,

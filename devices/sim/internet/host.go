@@ -108,6 +108,29 @@ func (n *Internet) AddHost(cfg HostConfig) error {
 	return nil
 }
 
+// SetReachable makes an address of a host, or its name's both addresses, answer
+// or not. The router drops what is sent to a host out of reach, so that
+// connections to it hang until somebody gives up; its name still resolves.
+func (n *Internet) SetReachable(target string, reachable bool) error {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if addr, err := netip.ParseAddr(target); err == nil {
+		if !n.router.taken(addr) {
+			return fmt.Errorf("internet: reach %s: no such host", target)
+		}
+		n.router.block(addr, !reachable)
+		return nil
+	}
+	h := n.byName[strings.ToLower(target)]
+	if h == nil {
+		return fmt.Errorf("internet: reach %s: no such host", target)
+	}
+	for _, addr := range h.addrs() {
+		n.router.block(addr, !reachable)
+	}
+	return nil
+}
+
 // place chooses or checks an address. Callers hold mu.
 func (n *Internet) place(addr netip.Addr, none bool, from netip.Prefix) (netip.Addr, error) {
 	if none {

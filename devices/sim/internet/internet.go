@@ -110,7 +110,7 @@ func New(cfg Config) (*Internet, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
-	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.ctx, n.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // The world lives until Close, not as long as a caller.
 
 	var err error
 	if n.pki, err = newAuthority(time.Now()); err != nil {
@@ -195,8 +195,8 @@ func (n *Internet) Roots() []byte { return n.pki.pem() }
 // Ledger returns the record of what the hosts truly received.
 func (n *Internet) Ledger() *Ledger { return n.ledger }
 
-// Unroutable counts packets that were sent to an address where no host and no
-// phone is, and were dropped for that reason.
+// Unroutable counts packets that the router dropped because no host and no
+// phone is at their destination, or because the host is out of reach.
 func (n *Internet) Unroutable() uint64 { return n.router.unroutable.Load() }
 
 // Attach adds a phone: its wlan0 with an IPv4 and an IPv6 address of its own,
@@ -226,7 +226,7 @@ func (n *Internet) attach(cfg StackConfig) (*Stack, error) {
 func (n *Internet) complete(cfg *StackConfig) error {
 	if len(cfg.MAC) == 0 {
 		// f4:60:e2 is registered to Xiaomi.
-		cfg.MAC = net.HardwareAddr{0xf4, 0x60, 0xe2, byte(n.rng.Uint32()), byte(n.rng.Uint32()), byte(n.rng.Uint32())} //nolint:gosec // The low byte is wanted.
+		cfg.MAC = net.HardwareAddr{0xf4, 0x60, 0xe2, byte(n.rng.Uint32()), byte(n.rng.Uint32()), byte(n.rng.Uint32())}
 	}
 	if len(cfg.MAC) != 6 {
 		return fmt.Errorf("internet: attach %q: hardware address %s has not six bytes", cfg.Name, cfg.MAC)
@@ -247,7 +247,7 @@ func (n *Internet) complete(cfg *StackConfig) error {
 	for !cfg.V6.IsValid() || n.router.taken(cfg.V6.Addr()) {
 		raw := phoneNet6.Addr().As16()
 		for i := 8; i < 16; i++ {
-			raw[i] = byte(n.rng.Uint32()) //nolint:gosec // The low byte is wanted.
+			raw[i] = byte(n.rng.Uint32())
 		}
 		cfg.V6 = netip.PrefixFrom(netip.AddrFrom16(raw), phoneNet6.Bits())
 	}

@@ -144,7 +144,6 @@ func TestHTTPOverBothIPVersions(t *testing.T) {
 func TestDialPrefersIPv6AndFallsBack(t *testing.T) {
 	n := newWorld(t)
 	addHost(t, n, internet.HostConfig{Name: "both.example", Handler: hello()})
-	// The IPv6 address of this host leads nowhere.
 	addHost(t, n, internet.HostConfig{Name: "four.example", NoV6: true, Handler: hello()})
 	phone := attach(t, n, "p")
 	c, err := phone.Dial(t.Context(), appUID, "tcp", "both.example:80")
@@ -162,6 +161,55 @@ func TestDialPrefersIPv6AndFallsBack(t *testing.T) {
 	defer d.Close()
 	if _, err := phone.Dial(t.Context(), appUID, "tcp6", "four.example:80"); err == nil {
 		t.Error("tcp6 reached a host that has no IPv6 address")
+	}
+}
+
+func TestDialFallsBackFromAHangingAddress(t *testing.T) {
+	n := newWorld(t)
+	v6 := netip.MustParseAddr("2001:db8:203::66")
+	addHost(t, n, internet.HostConfig{Name: "half.example", V6: v6, Handler: hello()})
+	phone := attach(t, n, "p")
+	if err := n.SetReachable(v6.String(), false); err != nil {
+		t.Fatal(err)
+	}
+	c, err := phone.Dial(t.Context(), appUID, "tcp", "half.example:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.RemoteAddr().(*net.TCPAddr); a.IP.To4() == nil {
+		t.Errorf("connected to %s, which is out of reach", a)
+	}
+	c.Close()
+	if n.Unroutable() == 0 {
+		t.Error("IPv6 was not tried, or its loss not counted")
+	}
+	// The loser is given up, not left to try on.
+	until(t, "no attempt left", func() bool {
+		for _, s := range phone.Sockets() {
+			if s.State == internet.StateSynSent {
+				return false
+			}
+		}
+		return true
+	})
+	if err := n.SetReachable("half.example", false); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := phone.Dial(ctx, appUID, "tcp", "half.example:80"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a host out of reach: %v", err)
+	}
+	if err := n.SetReachable("half.example", true); err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := get(t, client(t, n, phone, "tcp6"), "http://half.example/"); body == "" {
+		t.Error("no answer after the fault")
+	}
+	for _, nobody := range []string{"nobody.example", "192.0.2.1"} {
+		if err := n.SetReachable(nobody, false); err == nil {
+			t.Errorf("%s was found", nobody)
+		}
 	}
 }
 

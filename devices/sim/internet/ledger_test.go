@@ -42,8 +42,10 @@ func TestLedgerIsExact(t *testing.T) {
 		ID: 1, At: e.At, Host: "site.example", Authority: "www.site.example", SNI: "www.site.example",
 		Remote: e.Remote, Phone: "serial-7", TLS: true, Proto: "HTTP/2.0", Method: "POST",
 		URL: "https://www.site.example/sa?project=p&r=GB", RequestURI: "/sa?project=p&r=GB",
-		Header: http.Header{"User-Agent": {"UA/1"}, "X-Two": {"a", "b"}, "Cookie": {"c=1"}, "Content-Type": {"application/x-www-form-urlencoded"},
-			"Accept-Encoding": {"gzip"}, "Content-Length": {fmt.Sprint(len(body))}},
+		Header: http.Header{
+			"User-Agent": {"UA/1"}, "X-Two": {"a", "b"}, "Cookie": {"c=1"}, "Content-Type": {"application/x-www-form-urlencoded"},
+			"Accept-Encoding": {"gzip"}, "Content-Length": {fmt.Sprint(len(body))},
+		},
 		Body: body, BodySize: int64(len(body)),
 	}
 	if fmt.Sprintf("%#v", e) != fmt.Sprintf("%#v", want) {

@@ -45,12 +45,12 @@ func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
 			break
 		}
 	}
-	fail := func(err error) (Pong, error) {
-		return Pong{}, &net.OpError{Op: "ping", Net: "ip", Addr: &net.IPAddr{IP: to.AsSlice()}, Err: err}
+	fail := func(err error) error {
+		return &net.OpError{Op: "ping", Net: "ip", Addr: &net.IPAddr{IP: to.AsSlice()}, Err: err}
 	}
 	from, err := s.source(to)
 	if err != nil {
-		return fail(err)
+		return Pong{}, fail(err)
 	}
 	transport := icmp.ProtocolNumber4
 	if to.Is6() {
@@ -59,16 +59,16 @@ func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
 	var wq waiter.Queue
 	ep, terr := s.stack.NewEndpoint(transport, protocolOf(to), &wq)
 	if terr != nil {
-		return fail(toError(terr))
+		return Pong{}, fail(toError(terr))
 	}
 	if terr := ep.Bind(full(netip.AddrPortFrom(from, 0))); terr != nil {
 		ep.Close()
-		return fail(toError(terr))
+		return Pong{}, fail(toError(terr))
 	}
 	local, terr := ep.GetLocalAddress()
 	if terr != nil {
 		ep.Close()
-		return fail(toError(terr))
+		return Pong{}, fail(toError(terr))
 	}
 	id := local.Port
 	key := flowKey{protoICMP, netip.AddrPortFrom(from, id), netip.AddrPort{}}
@@ -77,7 +77,7 @@ func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
 	// A ping socket has nothing to flush.
 	defer func() { _ = c.Close() }()
 	if terr := ep.Connect(full(netip.AddrPortFrom(to, 0))); terr != nil {
-		return fail(toError(terr))
+		return Pong{}, fail(toError(terr))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -99,15 +99,15 @@ func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
 	}
 	start := time.Now()
 	if _, err := c.Write(request); err != nil {
-		return fail(err)
+		return Pong{}, fail(err)
 	}
 	reply := make([]byte, wireMTU)
 	n, err := c.Read(reply)
 	if ctx.Err() != nil {
-		return fail(ctx.Err())
+		return Pong{}, fail(ctx.Err())
 	}
 	if err != nil {
-		return fail(err)
+		return Pong{}, fail(err)
 	}
 	return Pong{Addr: to, RTT: time.Since(start), Bytes: n, TTL: hops}, nil
 }

@@ -61,7 +61,7 @@ func (r *record) over() bool {
 	if r.key.proto != protoTCP {
 		return true
 	}
-	switch tcp.EndpointState(r.ep.State()) {
+	switch stateOf(r.ep) {
 	case tcp.StateClose, tcp.StateError, tcp.StateInitial, tcp.StateBound:
 		return true
 	default:
@@ -216,7 +216,7 @@ func linuxState(r *record) uint8 {
 		}
 		return StateClose
 	}
-	switch tcp.EndpointState(r.ep.State()) {
+	switch stateOf(r.ep) {
 	case tcp.StateEstablished:
 		return StateEstablished
 	case tcp.StateConnecting, tcp.StateSynSent:
@@ -240,4 +240,9 @@ func linuxState(r *record) uint8 {
 	default:
 		return StateClose
 	}
+}
+
+// stateOf reads the state of a TCP socket.
+func stateOf(ep tcpip.Endpoint) tcp.EndpointState {
+	return tcp.EndpointState(ep.State()) //nolint:gosec // The stack widens its own eight bits.
 }

@@ -143,9 +143,9 @@ func newLoopback(name string, owners *sockets) *wire {
 
 // send takes a packet from the phone's stack.
 func (w *wire) send(p packet) bool {
-	size := uint64(p.view.Size())
-	target := w.up
 	data := p.view.AsSlice()
+	size := uint64(len(data))
+	target := w.up
 	if w.loopback {
 		target = w.down
 		seal(data)
@@ -177,7 +177,8 @@ func (w *wire) send(p packet) bool {
 
 // receive hands a packet to the phone's stack.
 func (w *wire) receive(p packet) {
-	size := uint64(p.view.Size())
+	data := p.view.AsSlice()
+	size := uint64(len(data))
 	w.mu.Lock()
 	if w.off {
 		w.total.RxDropped++
@@ -185,7 +186,6 @@ func (w *wire) receive(p packet) {
 		p.view.Release()
 		return
 	}
-	data := p.view.AsSlice()
 	w.total.RxPackets++
 	w.total.RxBytes += size + w.frame
 	u := w.user(data, false)
@@ -285,16 +285,16 @@ func (q *queue) room() bool {
 type router struct {
 	core       *endpoint
 	unroutable atomic.Uint64
-	// dropped counts packets that a full queue towards a phone refused.
-	dropped atomic.Uint64
 
 	mu    sync.RWMutex
 	wires map[netip.Addr]*wire
 	hosts map[netip.Addr]struct{}
+	// blocked are addresses of hosts whose packets are dropped.
+	blocked map[netip.Addr]struct{}
 }
 
 func newRouter() *router {
-	r := &router{wires: map[netip.Addr]*wire{}, hosts: map[netip.Addr]struct{}{}}
+	r := &router{wires: map[netip.Addr]*wire{}, hosts: map[netip.Addr]struct{}{}, blocked: map[netip.Addr]struct{}{}}
 	r.core = &endpoint{mtu: wireMTU, write: r.fromHosts}
 	return r
 }
@@ -327,6 +327,16 @@ func (r *router) addHost(addrs ...netip.Addr) {
 	}
 }
 
+func (r *router) block(addr netip.Addr, blocked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if blocked {
+		r.blocked[addr] = struct{}{}
+	} else {
+		delete(r.blocked, addr)
+	}
+}
+
 func (r *router) at(addr netip.Addr) *wire {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -346,8 +356,9 @@ func (r *router) fromPhone(p packet) {
 	dst, ok := destination(p.view.AsSlice())
 	r.mu.RLock()
 	_, known := r.hosts[dst]
+	_, blocked := r.blocked[dst]
 	r.mu.RUnlock()
-	if !ok || !known {
+	if !ok || !known || blocked {
 		r.unroutable.Add(1)
 		p.view.Release()
 		return

@@ -220,7 +220,7 @@ func checkCRC(form url.Values, data string) error {
 	if err != nil {
 		return fmt.Errorf("sensors: read crc: %w", err)
 	}
-	if int32(crc) != HashCode(data) { //nolint:gosec // Parsed as 32 bits.
+	if int32(crc) != HashCode(data) {
 		return fmt.Errorf("sensors: check crc: %d, want %d", crc, HashCode(data))
 	}
 	return nil

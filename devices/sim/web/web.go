@@ -174,7 +174,7 @@ func ads() http.Handler {
 	mux.HandleFunc("GET /pixel", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := r.Cookie("uid"); err != nil {
 			http.SetCookie(w, &http.Cookie{
-				Name: "uid", Value: strconv.FormatUint(visitors.Add(1)+rand.Uint64()>>16, 36), //nolint:gosec // Not a secret.
+				Name: "uid", Value: strconv.FormatUint(visitors.Add(1)+rand.Uint64()>>16, 36),
 				Path: "/", MaxAge: 31536000, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode,
 			})
 		}
