@@ -101,7 +101,11 @@ func (c *conn) expire(now time.Time) {
 		return
 	}
 	if now.Sub(time.Unix(0, c.flow.active.Load())) > c.s.o.IdleTimeout {
-		go c.close(fmt.Sprintf("nothing moved for %v", c.s.o.IdleTimeout))
+		why := ""
+		if c.flow.snapshot().Visibility != capture.Plaintext { // a used connection came to something
+			why = fmt.Sprintf("nothing moved for %v", c.s.o.IdleTimeout)
+		}
+		go c.close(why)
 	}
 }
 
@@ -136,7 +140,7 @@ func (c *conn) serve(life context.Context) {
 // header within the header limit.
 func (c *conn) nextHead(br *bufio.Reader) (*head, error) {
 	if _, err := br.Peek(1); err != nil {
-		return nil, err //nolint:wrapcheck // io.EOF must stay what it is
+		return nil, err
 	}
 	c.phase(c.s.o.HeaderTimeout)
 	defer c.phase(0)

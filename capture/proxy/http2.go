@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -45,17 +46,53 @@ func (c *conn) relayHTTP2(phone *bufio.Reader, toPhone side, up net.Conn, scheme
 // server, after reading what it wanted to send there.
 func (c *conn) refuseHTTP2(ctx context.Context, phone side, br *bufio.Reader, why error) {
 	t := newTap(c, "https")
-	server := &http2.Server{IdleTimeout: c.s.o.HeaderTimeout}
-	conn := &tapped{meter: c.raw, w: phone, r: br, sink: t.up.feed}
-	server.ServeConn(conn, &http2.ServeConnOpts{
-		Context: ctx,
+	t.refuses = why.Error()
+	// To the server this is HTTP/2 without TLS, which was taken off already.
+	var h2 http.Protocols
+	h2.SetUnencryptedHTTP2(true)
+	ln := &oneConn{conn: &tapped{meter: c.raw, w: phone, r: br, sink: t.up.feed}, done: make(chan struct{})}
+	server := &http.Server{
+		Protocols: &h2, ReadHeaderTimeout: c.s.o.HeaderTimeout, IdleTimeout: c.s.o.HeaderTimeout,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				_ = ln.Close()
+			}
+		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			http.Error(w, "offproof: "+why.Error(), http.StatusBadGateway)
 		}),
-	})
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	_ = server.Serve(ln) // always ends with an error: the one connection is over
 	t.end(why.Error())
 }
+
+// oneConn is a listener with a single connection to give.
+type oneConn struct {
+	once sync.Once
+	conn net.Conn
+	end  sync.Once
+	done chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	var conn net.Conn
+	l.once.Do(func() { conn = l.conn })
+	if conn == nil {
+		<-l.done
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (l *oneConn) Close() error {
+	l.end.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
 
 // tapped shows a sink all that is read.
 type tapped struct {
@@ -68,7 +105,7 @@ type tapped struct {
 func (t *tapped) Read(b []byte) (int, error) {
 	n, err := t.r.Read(b)
 	t.sink(b[:n])
-	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+	return n, err
 }
 
 func (t *tapped) Write(b []byte) (int, error) { return t.w.Write(b) }
@@ -80,17 +117,18 @@ type tap struct {
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
-	blind   bool // the reader lost its place; what follows is not read
+	refuses string // why there is no server that could reply
+	blind   bool   // the reader lost its place; what follows is not read
 	up      direction
 	down    direction
 }
 
 // A stream is one exchange of the connection.
 type stream struct {
-	x          *exchange
-	method     string
-	sink       func([]byte) // takes the request's body
-	down       func([]byte)
+	x         *exchange
+	method    string
+	sink      func([]byte) // takes the request's body
+	down      func([]byte)
 	replied   bool
 	requested bool // the request is complete
 	finished  bool // the reply is
@@ -416,6 +454,11 @@ func (d *direction) endStream(id uint32) {
 	now := d.t.c.s.o.Clock()
 	if d.phone {
 		s.x.sent(now)
+		if d.t.refuses != "" {
+			s.x.fail(d.t.refuses)
+			delete(d.t.streams, id)
+			return
+		}
 		if s.requested = true; s.finished {
 			delete(d.t.streams, id)
 		}

@@ -39,7 +39,7 @@ func readHead(br *bufio.Reader, limit int) (*head, error) {
 			if errors.Is(err, io.EOF) && len(h.raw)+len(line) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, err //nolint:wrapcheck // io.EOF must stay what it is
+			return nil, err
 		}
 		if len(h.raw)+len(line) > limit {
 			return nil, fmt.Errorf("%w: header larger than %d bytes", errMalformed, limit)

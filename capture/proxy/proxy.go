@@ -168,7 +168,7 @@ func (b *Backend) Probe(ctx context.Context) (capture.Ability, error) {
 		if err != nil {
 			return capture.Ability{
 				Reason: fmt.Sprintf("the uplink's SOCKS5 server does not answer (%v): start it, or correct the uplink", err),
-			}, nil //nolint:nilerr // an uplink that is down is the probe's answer
+			}, nil
 		}
 		_ = conn.Close()
 	}

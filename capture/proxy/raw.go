@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"time"
 
@@ -128,7 +129,7 @@ func closeWrite(conn net.Conn) {
 type frames struct {
 	sink func([]byte)
 	head []byte // of the current frame, as far as it has come
-	left uint64 // of the current frame's payload
+	left int64  // of the current frame's payload
 	mask [4]byte
 	at   int
 }
@@ -141,14 +142,14 @@ func (f *frames) feed(b []byte) {
 			f.open()
 			continue
 		}
-		n := int(min(f.left, uint64(len(b))))
+		n := int(min(f.left, int64(len(b))))
 		plain := make([]byte, n)
 		for i, c := range b[:n] {
 			plain[i] = c ^ f.mask[f.at&3]
 			f.at++
 		}
 		f.sink(plain)
-		f.left -= uint64(n)
+		f.left -= int64(n)
 		b = b[n:]
 	}
 }
@@ -158,7 +159,7 @@ func (f *frames) open() {
 	if len(f.head) < 2 {
 		return
 	}
-	size, length := 2, uint64(f.head[1]&0x7f)
+	size, length := 2, int64(f.head[1]&0x7f)
 	switch length {
 	case 126:
 		size += 2
@@ -176,7 +177,7 @@ func (f *frames) open() {
 	if extended > 2 {
 		length = 0
 		for _, c := range f.head[2:extended] {
-			length = length<<8 | uint64(c)
+			length = length<<8&math.MaxInt64 | int64(c) // the highest bit is always 0
 		}
 	}
 	f.mask, f.at = [4]byte{}, 0

@@ -358,7 +358,7 @@ func (m *meter) Read(b []byte) (int, error) {
 	if n > 0 {
 		m.flow.read(n)
 	}
-	return n, err //nolint:wrapcheck // io.EOF must stay what it is
+	return n, err
 }
 
 func (m *meter) Write(b []byte) (int, error) {
@@ -366,7 +366,7 @@ func (m *meter) Write(b []byte) (int, error) {
 	if n > 0 {
 		m.flow.wrote(n)
 	}
-	return n, err //nolint:wrapcheck // a pure pass-through
+	return n, err
 }
 
 // CloseWrite ends what the phone reads, and leaves what it sends.

@@ -214,7 +214,7 @@ func (s *session) Stop(ctx context.Context) (capture.Trace, error) {
 		s.end()
 		s.mu.Lock()
 		for c := range s.conns {
-			c.close("the recording was stopped")
+			c.close("")
 		}
 		s.mu.Unlock()
 		s.work.Wait()

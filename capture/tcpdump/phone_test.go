@@ -102,8 +102,8 @@ func (p *fakePhone) Run(ctx context.Context, script string) (stdout, stderr []by
 	case script == "cat /proc/"+pid+"/cmdline":
 		return []byte(p.cmdline), nil, 0, nil
 	case strings.HasPrefix(script, "kill -"):
-		var signal, id string
-		if _, err := fmt.Sscanf(script, "kill -%s %s", &signal, &id); err != nil || id != pid {
+		signal, id, _ := strings.Cut(strings.TrimPrefix(script, "kill -"), " ")
+		if id != pid {
 			return nil, []byte("kill: bad pid"), 1, nil
 		}
 		return nil, nil, p.kill(signal), nil
