@@ -154,8 +154,13 @@ func (id Identity) complete() Identity {
 		field *string
 		value string
 	}{
-		{&id.Model, "Redmi Note 8"}, {&id.Manufacturer, "Xiaomi"}, {&id.OSVersion, "9"},
-		{&id.Build, "PKQ1.190616.001"}, {&id.MIUIVersion, "V11.0.8.0.PCOMIXM"}, {&id.Region, "GB"}, {&id.Language, "en"},
+		{&id.Model, "Redmi Note 8"},
+		{&id.Manufacturer, "Xiaomi"},
+		{&id.OSVersion, "9"},
+		{&id.Build, "PKQ1.190616.001"},
+		{&id.MIUIVersion, "V11.0.8.0.PCOMIXM"},
+		{&id.Region, "GB"},
+		{&id.Language, "en"},
 	} {
 		if *f.field == "" {
 			*f.field = f.value

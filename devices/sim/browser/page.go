@@ -80,7 +80,11 @@ func (c *client) load(ctx context.Context, address, referer string, dnt bool) (*
 		if err != nil {
 			return nil, fmt.Errorf("browser: read page: %w", err)
 		}
-		p.blocks = append(p.blocks, block{text: string(text)})
+		for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
+			if len(p.blocks) < maxBlocks {
+				p.blocks = append(p.blocks, block{text: line})
+			}
+		}
 	}
 	if res.StatusCode >= http.StatusBadRequest && len(p.blocks) == 0 {
 		return nil, fmt.Errorf("browser: load page: HTTP ERROR %d", res.StatusCode)

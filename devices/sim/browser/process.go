@@ -33,6 +33,7 @@ func (l *lifetime) Err() error {
 type crew struct {
 	mu     sync.Mutex
 	closed bool
+	active int
 	wg     sync.WaitGroup
 	// machine is what goes on while the browser's process is dead.
 	machine *process
@@ -74,9 +75,13 @@ func (p *process) spawn(work func(context.Context)) {
 		return
 	}
 	p.crew.wg.Add(1)
+	p.crew.active++
 	go func() {
 		defer p.crew.wg.Done()
 		work(p.life)
+		p.crew.mu.Lock()
+		p.crew.active--
+		p.crew.mu.Unlock()
 	}()
 }
 

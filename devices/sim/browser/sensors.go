@@ -45,9 +45,10 @@ type module struct {
 	// running keeps a new process from sending what a dying one still sends.
 	running sync.Mutex
 
-	mu       sync.Mutex
-	queue    []queued
-	disabled bool
+	mu         sync.Mutex
+	queue      []queued
+	configured bool // an answer came, or none will
+	disabled   bool
 }
 
 type queued struct {
@@ -86,7 +87,11 @@ func (m *module) run(ctx context.Context) {
 	defer m.running.Unlock()
 	c := newClient(m.cfg, m.uid, nil)
 	defer c.close()
-	m.configure(ctx, c)
+	off := m.configure(ctx, c)
+	m.mu.Lock()
+	m.configured = true
+	m.disabled = off
+	m.mu.Unlock()
 	every := m.cfg.Personality.FlushEvery
 	if every <= 0 {
 		every = flushEvery
@@ -128,23 +133,24 @@ func (m *module) run(ctx context.Context) {
 	}
 }
 
-// configure asks the collector whether the module may work at all.
-func (m *module) configure(ctx context.Context, c *client) {
+// configure asks the collector whether the module shall be off. No answer is
+// no reason to be.
+func (m *module) configure(ctx context.Context, c *client) (off bool) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"https://"+collectorHost+"/config/Android.conf?project="+project, http.NoBody)
 	if err != nil {
-		return
+		return false
 	}
 	req.Header.Set("User-Agent", sdkAgent)
 	res, err := c.do(req)
 	if err != nil {
 		m.cfg.Log.Debug("browser: fetch module configuration", "err", err)
-		return
+		return false
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if err != nil || res.StatusCode != http.StatusOK {
-		return
+		return false
 	}
 	var conf struct {
 		Disable bool `json:"disableSDK"`
@@ -153,11 +159,9 @@ func (m *module) configure(ctx context.Context, c *client) {
 		} `json:"configs"`
 	}
 	if json.Unmarshal(body, &conf) != nil {
-		return // no configuration is none
+		return false
 	}
-	m.mu.Lock()
-	m.disabled = conf.Disable || conf.Configs.Disable
-	m.mu.Unlock()
+	return conf.Disable || conf.Configs.Disable
 }
 
 // flush sends the queue, and stops at the first error.

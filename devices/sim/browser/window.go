@@ -175,6 +175,12 @@ func (m *mainScreen) render(ui *screen.UI) {
 	bottom := m.bottomBar()
 	if t.incognito {
 		toolbar.Style.Background, bottom.Style.Background = screen.RGB(0x202124), screen.RGB(0x202124)
+		for _, v := range bottom.Children {
+			v.Style.Color = screen.RGB(0xe8eaed)
+		}
+		m.count.Style.Color = screen.RGB(0xe8eaed)
+	} else {
+		m.count.Style.Color = 0
 	}
 	m.fillContent(t)
 	m.root.Children = []*screen.View{toolbar, m.progress, m.content, bottom}
@@ -200,10 +206,6 @@ func (m *mainScreen) fillContent(t *tab) {
 }
 
 func (m *mainScreen) bottomBar() *screen.View {
-	button := func(name, desc, icon string, click func(*screen.UI)) *screen.View {
-		v := screen.Icon(id(name), desc, icon, click)
-		return v
-	}
 	tabs := &screen.View{
 		Class: screen.ClassFrameLayout, ID: id("action_tabs"), Desc: "Tabs", Width: 48, Height: 48,
 		OnClick: func(ui *screen.UI) {
@@ -213,18 +215,18 @@ func (m *mainScreen) bottomBar() *screen.View {
 		Children: []*screen.View{m.count},
 	}
 	bar := screen.Row(id("bottom_bar"),
-		button("action_back", "Back", "back", func(ui *screen.UI) {
+		screen.Icon(id("action_back"), "Back", "back", func(ui *screen.UI) {
 			if t := m.tab(); t.phase != atHome {
 				m.back(ui)
 			}
 		}),
 		spring(),
-		button("action_home", "Homepage", "home", func(ui *screen.UI) {
+		screen.Icon(id("action_home"), "Homepage", "home", func(ui *screen.UI) {
 			m.goHome(m.tab())
 			m.render(ui)
 		}),
 		spring(), tabs, spring(),
-		button("action_my", "Profile", "person", func(ui *screen.UI) { m.menu(ui) }))
+		screen.Icon(id("action_my"), "Profile", "person", func(ui *screen.UI) { m.menu(ui) }))
 	bar.Height, bar.Padding, bar.Style.Background = 56, screen.Sides(16, 0), screen.RGB(0xffffff)
 	return bar
 }

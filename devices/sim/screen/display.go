@@ -44,12 +44,16 @@ type Intent struct {
 	Package string
 	Data    string
 	Extras  map[string]string
+	// Categories narrow an intent down; CategoryHome asks for the home screen.
+	Categories []string
 }
 
 // The actions that the display itself knows.
 const (
 	ActionMain = "android.intent.action.MAIN"
 	ActionView = "android.intent.action.VIEW"
+
+	CategoryHome = "android.intent.category.HOME"
 )
 
 // An ActivityInfo is what an app's manifest says of an activity.
@@ -156,13 +160,15 @@ func New(clock func() time.Time) *Display {
 	return d
 }
 
-// Install makes an app known. Its activities appear on the home screen when
-// that is next shown.
+// Install makes an app known and puts it on the home screen.
 func (d *Display) Install(app App) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.apps = append(d.apps, app)
 	app.Attach(d.Post)
+	if t := d.taskOf(homePackage); t != nil && t.top().OnResume != nil {
+		t.top().OnResume(&d.ui)
+	}
 }
 
 // Post runs f on the UI thread, and returns when it has run.
@@ -299,13 +305,14 @@ func (d *Display) resolve(in Intent) (App, ActivityInfo, error) {
 		}
 		return nil, ActivityInfo{}, fmt.Errorf("%w: no component %s", ErrNoActivity, in.Component)
 	}
+	home := slices.Contains(in.Categories, CategoryHome)
 	scheme, _, _ := strings.Cut(in.Data, ":")
 	for _, app := range d.apps {
 		if in.Package != "" && app.Package() != in.Package {
 			continue
 		}
 		for _, info := range app.Activities() {
-			if !slices.Contains(info.Actions, in.Action) {
+			if !slices.Contains(info.Actions, in.Action) || home != info.Home {
 				continue
 			}
 			if in.Data != "" && !slices.Contains(info.Schemes, strings.ToLower(scheme)) {
@@ -326,7 +333,6 @@ func (d *Display) start(in Intent) (StartResult, error) {
 		return StartResult{}, err
 	}
 	result := StartResult{Component: app.Package() + "/" + info.Name}
-	d.wake()
 	if info.Home {
 		d.goHome()
 		return result, nil

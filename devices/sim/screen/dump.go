@@ -178,12 +178,12 @@ func (w dumper) attr(name, value string) {
 		case r == '"':
 			w.WriteString("&quot;")
 		case r == '\n' || r == '\r' || r == '\t':
-			fmt.Fprintf(w, "&#%d;", r)
+			w.WriteString("&#" + strconv.Itoa(int(r)) + ";")
 		case r < 0x20, r == utf8.RuneError, r == 0xfffe, r == 0xffff:
 			// Characters that XML has no place for are written as a dot.
 			w.WriteByte('.')
 		case r > 0xffff:
-			fmt.Fprintf(w, "&#%d;", r)
+			w.WriteString("&#" + strconv.Itoa(int(r)) + ";")
 		default:
 			w.WriteRune(r)
 		}

@@ -25,7 +25,7 @@ func (l *launcher) Attach(func(func(*UI))) {}
 func (l *launcher) Stop()                  {}
 func (l *launcher) Clear()                 {}
 func (l *launcher) Activities() []ActivityInfo {
-	return []ActivityInfo{{Name: homeActivity, Actions: []string{"android.intent.category.HOME"}, Home: true}}
+	return []ActivityInfo{{Name: homeActivity, Actions: []string{ActionMain}, Home: true}}
 }
 
 func (l *launcher) Open(*UI, string, Intent) *Activity {
@@ -48,7 +48,7 @@ func (l *launcher) icons() []*View {
 		}
 		if n%4 == 0 {
 			row = Row(homePackage + ":id/cell_row")
-			row.Height, row.Axis = 110, Across
+			row.Height = 110
 			rows = append(rows, row)
 		}
 		n++
@@ -109,16 +109,26 @@ func (*settings) Clear()                 {}
 func (*settings) Activities() []ActivityInfo {
 	return []ActivityInfo{{
 		Name: settingsActivity, Launcher: true,
-		Actions: []string{"android.settings.SETTINGS"},
+		Actions: []string{"android.settings.SETTINGS", ActionMain},
 	}}
 }
 
 func (*settings) Open(*UI, string, Intent) *Activity {
 	list := List(ClassRecyclerView, settingsPackage+":id/recycler_view")
 	for _, row := range [][2]string{
-		{"About phone", "MIUI Global"}, {"Wi-Fi", "Connected"}, {"Bluetooth", "Off"}, {"SIM cards & mobile networks", "No SIM card"},
-		{"Display", ""}, {"Sound & vibration", ""}, {"Notifications", ""}, {"Home screen", ""}, {"Passwords & security", ""},
-		{"Privacy protection", ""}, {"Battery & performance", ""}, {"Apps", ""}, {"Additional settings", ""},
+		{"About phone", "MIUI Global"},
+		{"Wi-Fi", "Connected"},
+		{"Bluetooth", "Off"},
+		{"SIM cards & mobile networks", "No SIM card"},
+		{"Display", ""},
+		{"Sound & vibration", ""},
+		{"Notifications", ""},
+		{"Home screen", ""},
+		{"Passwords & security", ""},
+		{"Privacy protection", ""},
+		{"Battery & performance", ""},
+		{"Apps", ""},
+		{"Additional settings", ""},
 	} {
 		list.Add(Preference(settingsPackage, row[0], row[1], nil, nil))
 	}

@@ -49,7 +49,7 @@ func (d *Display) measure(v *View, availW, availH int, exactW, exactH bool, dept
 	var contentW, contentH int
 	switch {
 	case len(v.Children) > 0:
-		contentW, contentH = d.measureChildren(v, innerW, innerH, exactW, exactH, depth)
+		contentW, contentH = d.measureChildren(v, innerW, innerH, exactH, depth)
 	case v.Class == ClassImageView || v.Class == ClassImageButton:
 		contentW, contentH = px(24), px(24)
 	case v.Class == ClassCheckBox || v.Class == ClassRadio || v.Class == ClassSwitch:
@@ -94,7 +94,7 @@ func (s Size) resolve(avail int, exact bool) (int, bool) {
 // unlimited is the height that a scrolling view offers its children.
 const unlimited = 1 << 20
 
-func (d *Display) measureChildren(v *View, innerW, innerH int, exactW, exactH bool, depth int) (w, h int) {
+func (d *Display) measureChildren(v *View, innerW, innerH int, exactH bool, depth int) (w, h int) {
 	if v.Axis == Across {
 		return d.measureAcross(v, innerW, innerH, depth)
 	}
