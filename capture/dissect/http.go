@@ -152,14 +152,20 @@ func (h *httpHalf) gather(b []byte, limit int, head bool) ([]byte, bool) {
 	}
 }
 
+// Why a request has no reply, when it is not whole itself.
+const (
+	incomplete = "the request is incomplete in the capture"
+	neverEnded = "the request was never completed"
+)
+
 // lose gives a direction up until a message begins in a segment of its own.
 func (t *httpTalk) lose(dir int) bool {
 	h := &t.half[dir]
-	t.partial(dir, h)
+	t.partial(dir, h, incomplete)
 	if h.x != nil {
 		t.cutShort(dir, h.x)
 		if dir == t.client && h.x.Failure == "" && !h.x.replied {
-			h.x.Failure = "the request is incomplete in the capture"
+			h.x.Failure = incomplete
 		}
 	}
 	*h = httpHalf{state: expectNothing}
@@ -168,7 +174,7 @@ func (t *httpTalk) lose(dir int) bool {
 
 // partial makes an exchange of a request whose head never ended: what it holds
 // was sent all the same.
-func (t *httpTalk) partial(dir int, h *httpHalf) {
+func (t *httpTalk) partial(dir int, h *httpHalf, why string) {
 	if dir != t.client || h.state != expectHead || len(h.buf) == 0 {
 		return
 	}
@@ -179,7 +185,10 @@ func (t *httpTalk) partial(dir int, h *httpHalf) {
 		return
 	}
 	x := t.engine.http[len(t.engine.http)-1]
-	x.Sent, x.RequestTruncated, x.Failure = time.Time{}, true, "the request was never completed"
+	x.Sent, x.RequestTruncated = time.Time{}, true
+	if !x.replied {
+		x.Failure = why
+	}
 }
 
 func (t *httpTalk) cutShort(dir int, x *exchange) {
@@ -291,7 +300,7 @@ func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Hea
 	}
 	x := t.asked(h)
 	h.x = x
-	x.Status, x.ResponseHeader, x.replied = status, header, true
+	x.Status, x.ResponseHeader, x.replied, x.Failure = status, header, true, ""
 	switch {
 	case status == 101, x.Method == "CONNECT" && status < 300:
 		if x.Method == "CONNECT" && t.flow.connect == "" {
@@ -449,11 +458,11 @@ func (t *httpTalk) end() {
 		why = "the connection was reset before a reply"
 	}
 	up, down := &t.half[t.client], &t.half[1-t.client]
-	t.partial(t.client, up)
+	t.partial(t.client, up, neverEnded)
 	if up.x != nil && up.state != expectHead {
 		up.x.RequestTruncated = true
 		if up.x.Failure == "" && !up.x.replied {
-			up.x.Failure = "the request was never completed"
+			up.x.Failure = neverEnded
 		}
 	}
 	if down.x != nil {
