@@ -1,0 +1,688 @@
+package userland
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// How long the slow commands of a phone take, before pace.
+const (
+	binderCall = 120 * time.Millisecond  // app_process starting up for settings, pm, am
+	inputCall  = 250 * time.Millisecond  // input
+	dumpCall   = 1500 * time.Millisecond // uiautomator waiting for an idle screen
+	pngCall    = 300 * time.Millisecond  // screencap encoding
+)
+
+func cmdGetprop(_ context.Context, p *proc, args []string) int {
+	args = args[1:]
+	if len(args) > 0 && (args[0] == "-T" || args[0] == "-Z") {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		p.sys.propMu.Lock()
+		lines := make([]string, 0, len(p.sys.props))
+		for k, v := range p.sys.props {
+			lines = append(lines, fmt.Sprintf("[%s]: [%s]\n", k, v))
+		}
+		p.sys.propMu.Unlock()
+		sort.Strings(lines)
+		p.printf("%s", strings.Join(lines, ""))
+		return 0
+	}
+	v := p.sys.property(args[0])
+	if v == "" && len(args) > 1 {
+		v = args[1]
+	}
+	p.printf("%s\n", v)
+	return 0
+}
+
+func cmdSetprop(_ context.Context, p *proc, args []string) int {
+	if len(args) != 3 {
+		p.errorf("usage: setprop NAME VALUE\n")
+		return 1
+	}
+	key, value := args[1], args[2]
+	p.sys.propMu.Lock()
+	defer p.sys.propMu.Unlock()
+	_, had := p.sys.props[key]
+	if strings.HasPrefix(key, "ro.") && had || len(value) > 91 || !had && len(p.sys.props) > 2048 {
+		p.errorf("setprop: failed to set property '%s' to '%s'\n", key, value)
+		return 1
+	}
+	p.sys.props[key] = value
+	return 0
+}
+
+func cmdPm(_ context.Context, p *proc, args []string) int {
+	if !p.sys.pause(p.done, binderCall) {
+		return 1
+	}
+	return pm(p, args[1:])
+}
+
+func pm(p *proc, args []string) int {
+	if len(args) == 0 {
+		p.printf("Package manager (package) commands:\n  help\n    Print this help text.\n")
+		return 0
+	}
+	verb, rest := args[0], args[1:]
+	flags := map[string]bool{}
+	var names []string
+	for i := 0; i < len(rest); i++ {
+		switch {
+		case rest[i] == "--user":
+			i++
+		case strings.HasPrefix(rest[i], "-"):
+			flags[rest[i]] = true
+		default:
+			names = append(names, rest[i])
+		}
+	}
+	name := ""
+	if len(names) > 0 {
+		name = names[0]
+	}
+	switch verb {
+	case "list":
+		return pmList(p, names, flags)
+	case "path":
+		info := p.sys.pkg(name)
+		if info == nil {
+			return 1
+		}
+		p.printf("package:%s\n", info.Path)
+	case "dump":
+		return dumpPackage(p, name)
+	case "clear":
+		if p.sys.pkg(name) == nil {
+			p.printf("Failed\n")
+			return 1
+		}
+		p.sys.stopApp(name)
+		p.sys.cfg.Screen.Clear(name)
+		p.printf("Success\n")
+	case "resolve-activity":
+		return pmResolve(p, rest)
+	case "install":
+		p.errorf("Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]\n")
+		return 1
+	case "get-install-location":
+		p.printf("0[auto]\n")
+	case "list-users":
+		p.printf("Users:\n\tUserInfo{0:Owner:13} running\n")
+	default:
+		p.errorf("Unknown command: %s\n", verb)
+		return 255
+	}
+	return 0
+}
+
+func pmList(p *proc, names []string, flags map[string]bool) int {
+	if len(names) == 0 {
+		p.errorf("Error: didn't specify type of data to list\n")
+		return 255
+	}
+	switch names[0] {
+	case "packages", "package":
+		filter := ""
+		if len(names) > 1 {
+			filter = names[1]
+		}
+		for _, info := range p.sys.packages {
+			if !strings.Contains(info.Name, filter) || flags["-3"] && info.System || flags["-s"] && !info.System {
+				continue
+			}
+			line := "package:"
+			if flags["-f"] {
+				line += info.Path + "="
+			}
+			line += info.Name
+			if flags["--show-versioncode"] {
+				line += fmt.Sprintf(" versionCode:%d", info.Code)
+			}
+			if flags["-U"] {
+				line += fmt.Sprintf(" uid:%d", info.UID)
+			}
+			p.printf("%s\n", line)
+		}
+	case "users":
+		p.printf("Users:\n\tUserInfo{0:Owner:13} running\n")
+	case "features":
+		p.printf("feature:android.hardware.wifi\nfeature:android.hardware.touchscreen\n")
+	default:
+		p.errorf("Error: unknown list type '%s'\n", names[0])
+		return 255
+	}
+	return 0
+}
+
+func pmResolve(p *proc, args []string) int {
+	brief := false
+	var rest []string
+	for _, a := range args {
+		if a == "--brief" {
+			brief = true
+			continue
+		}
+		rest = append(rest, a)
+	}
+	in, _, err := parseIntent(rest)
+	if err != nil {
+		p.errorf("Error: %s\n", err)
+		return 255
+	}
+	component, err := p.sys.cfg.Screen.Resolve(in)
+	if err != nil {
+		p.printf("No activity found\n")
+		return 0
+	}
+	if brief {
+		p.printf("priority=0 preferredOrder=0 match=0x108000 specificIndex=-1 isDefault=true\n")
+	}
+	p.printf("%s\n", component)
+	return 0
+}
+
+func dumpPackage(p *proc, name string) int {
+	if name == "" {
+		for i := range p.sys.packages {
+			p.printf("%s", p.sys.describePackage(&p.sys.packages[i]))
+		}
+		return 0
+	}
+	info := p.sys.pkg(name)
+	if info == nil {
+		p.printf("Unable to find package: %s\n", name)
+		return 0
+	}
+	p.printf("%s", p.sys.describePackage(info))
+	return 0
+}
+
+// cmdCmd is cmd: services by name.
+func cmdCmd(ctx context.Context, p *proc, args []string) int {
+	if len(args) < 2 {
+		p.errorf("cmd: No service specified; use -l to list all services\n")
+		return 20
+	}
+	switch args[1] {
+	case "-l":
+		p.printf("Currently running services:\n")
+		for _, name := range serviceNames {
+			p.printf("  %s\n", name)
+		}
+		return 0
+	case "package":
+		return cmdPm(ctx, p, append([]string{"pm"}, args[2:]...))
+	case "activity":
+		return cmdAm(ctx, p, append([]string{"am"}, args[2:]...))
+	case "settings":
+		return cmdSettings(ctx, p, append([]string{"settings"}, args[2:]...))
+	case "statusbar":
+		return 0
+	}
+	p.errorf("cmd: Can't find service: %s\n", args[1])
+	return 20
+}
+
+var serviceNames = []string{
+	"SurfaceFlinger", "activity", "alarm", "battery", "connectivity", "display", "input", "input_method", "netstats",
+	"package", "power", "settings", "statusbar", "uimode", "user", "wifi", "window",
+}
+
+// cmdAm is am: start, force-stop, broadcast and a few questions.
+func cmdAm(_ context.Context, p *proc, args []string) int {
+	args = args[1:]
+	if len(args) == 0 {
+		p.printf("Activity manager (activity) commands:\n  help\n      Print this help text.\n")
+		return 0
+	}
+	if !p.sys.pause(p.done, binderCall) {
+		return 1
+	}
+	switch args[0] {
+	case "start", "start-activity":
+		return amStart(p, args[1:])
+	case "force-stop", "kill":
+		name := args[len(args)-1]
+		if len(args) < 2 {
+			p.errorf("Error: no package specified\n")
+			return 255
+		}
+		p.sys.stopApp(name)
+		p.sys.logf("I", "ActivityManager", 1387, "Force stopping %s appid=0 user=0: from pid %d", name, p.pid)
+		return 0
+	case "broadcast":
+		in, _, err := parseIntent(args[1:])
+		if err != nil {
+			p.errorf("Error: %s\n", err)
+			return 255
+		}
+		p.printf("Broadcasting: %s\nBroadcast completed: result=0\n", in)
+		return 0
+	case "get-current-user":
+		p.printf("0\n")
+		return 0
+	case "stack", "task":
+		for i, task := range p.sys.cfg.Screen.Tasks() {
+			p.printf("Stack id=%d bounds=[0,0][1080,2340] displayId=0 userId=0\n", i+1)
+			for _, c := range task {
+				p.printf("  taskId=%d: %s bounds=[0,0][1080,2340] userId=0 visible=%t topActivity=ComponentInfo{%s}\n", 40+i, c, i == 0, c)
+			}
+		}
+		return 0
+	case "clear-debug-app", "set-debug-app", "idle-maintenance", "kill-all", "wait-for-broadcast-idle":
+		return 0
+	}
+	p.errorf("Unknown command: %s\n", args[0])
+	return 255
+}
+
+type startOptions struct {
+	wait, stop bool
+}
+
+var errIntent = errors.New("bad intent")
+
+// parseIntent reads the options of am start.
+func parseIntent(args []string) (Intent, startOptions, error) {
+	in := Intent{Extras: map[string]string{}}
+	var o startOptions
+	for i := 0; i < len(args); i++ {
+		take := func(n int) ([]string, error) {
+			if i+n >= len(args) {
+				return nil, fmt.Errorf("%w: argument expected after \"%s\"", errIntent, args[i])
+			}
+			v := args[i+1 : i+1+n]
+			i += n
+			return v, nil
+		}
+		var v []string
+		var err error
+		switch a := args[i]; a {
+		case "-W":
+			o.wait = true
+		case "-S":
+			o.stop = true
+		case "-D", "-N", "--grant-read-uri-permission", "--grant-write-uri-permission", "--activity-clear-top",
+			"--activity-clear-task", "--activity-single-top", "--activity-no-history", "--activity-brought-to-front":
+		case "-a", "-d", "-n", "-p", "-c", "-t", "-f", "--user", "--display", "-R", "-P", "--start-profiler":
+			if v, err = take(1); err != nil {
+				return in, o, err
+			}
+			switch a {
+			case "-a":
+				in.Action = v[0]
+			case "-d":
+				in.Data = v[0]
+			case "-p":
+				in.Package = v[0]
+			case "-c":
+				in.Categories = append(in.Categories, v[0])
+			case "-n":
+				if !strings.Contains(v[0], "/") {
+					return in, o, fmt.Errorf("%w: Bad component name: %s", errIntent, v[0])
+				}
+				in.Component = v[0]
+			}
+		case "-e", "--es", "--ei", "--ez", "--el", "--ef", "--eu", "--ecn":
+			if v, err = take(2); err != nil {
+				return in, o, err
+			}
+			in.Extras[v[0]] = v[1]
+		case "--esn":
+			if v, err = take(1); err != nil {
+				return in, o, err
+			}
+			in.Extras[v[0]] = ""
+		default:
+			switch {
+			case strings.HasPrefix(a, "-"):
+				return in, o, fmt.Errorf("%w: Unknown option: %s", errIntent, a)
+			case strings.Contains(a, ":"):
+				in.Data = a
+			case strings.Contains(a, "/"):
+				in.Component = a
+			default:
+				in.Package = a
+			}
+		}
+	}
+	if pkg, class, ok := strings.Cut(in.Component, "/"); ok && strings.HasPrefix(class, ".") {
+		in.Component = pkg + "/" + pkg + class
+	}
+	if in.Action == "" && in.Data != "" {
+		in.Action = "android.intent.action.VIEW"
+	}
+	return in, o, nil
+}
+
+// String is the intent as Android prints it, with a web address shortened.
+func (in Intent) String() string {
+	var b strings.Builder
+	b.WriteString("Intent {")
+	if in.Action != "" {
+		b.WriteString(" act=" + in.Action)
+	}
+	if len(in.Categories) > 0 {
+		b.WriteString(" cat=[" + strings.Join(in.Categories, ",") + "]")
+	}
+	if in.Data != "" {
+		data := in.Data
+		if u, err := url.Parse(data); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+			data = u.Scheme + "://" + u.Host + "/..."
+		}
+		b.WriteString(" dat=" + data)
+	}
+	if in.Package != "" {
+		b.WriteString(" pkg=" + in.Package)
+	}
+	if in.Component != "" {
+		pkg, class, _ := strings.Cut(in.Component, "/")
+		b.WriteString(" cmp=" + pkg + "/" + strings.Replace(class, pkg+".", ".", 1))
+	}
+	if len(in.Extras) > 0 {
+		b.WriteString(" (has extras)")
+	}
+	b.WriteString(" }")
+	return b.String()
+}
+
+func amStart(p *proc, args []string) int {
+	in, o, err := parseIntent(args)
+	if err != nil {
+		p.errorf("%s\n", strings.TrimPrefix(err.Error(), errIntent.Error()+": "))
+		return 1
+	}
+	began := time.Now()
+	p.printf("Starting: %s\n", in)
+	target, rerr := p.sys.cfg.Screen.Resolve(in)
+	pkg, _, _ := strings.Cut(target, "/")
+	if o.stop && rerr == nil {
+		p.printf("Stopping: %s\n", pkg)
+		p.sys.stopApp(pkg)
+	}
+	component, delivered, err := p.sys.cfg.Screen.Start(in)
+	say := p.errorf
+	if o.wait {
+		say = p.printf
+	}
+	if err != nil {
+		if in.Component != "" {
+			say("Error type 3\nError: Activity class {%s} does not exist.\n", in.Component)
+		} else {
+			say("Error: Activity not started, unable to resolve %s\n", strings.Replace(in.String(), " }", " flg=0x10000000 }", 1))
+		}
+		return 0 // as on Android 9
+	}
+	pkg, class, _ := strings.Cut(component, "/")
+	pid := p.sys.appStarted(pkg)
+	p.sys.logf("I", "ActivityManager", 1387, "START u0 {cmp=%s} from uid %d", component, p.uid)
+	p.sys.logf("I", "ActivityManager", 1387, "Displayed %s: +%dms (pid %d)", component, time.Since(began).Milliseconds(), pid)
+	if delivered {
+		say("Warning: Activity not started, its current task has been brought to the front\n")
+	}
+	if o.wait {
+		ms := time.Since(began).Milliseconds()
+		short := pkg + "/" + strings.Replace(class, pkg+".", ".", 1)
+		p.printf("Status: ok\nActivity: %s\nThisTime: %d\nTotalTime: %d\nWaitTime: %d\nComplete\n", short, ms, ms, ms+7)
+	}
+	return 0
+}
+
+// cmdMonkey is monkey -p PKG -c CATEGORY 1, as people use it to start an app.
+func cmdMonkey(_ context.Context, p *proc, args []string) int {
+	pkg := ""
+	for i, a := range args {
+		if a == "-p" && i+1 < len(args) {
+			pkg = args[i+1]
+		}
+	}
+	info := p.sys.pkg(pkg)
+	if info == nil || info.Main == "" {
+		p.printf("** No activities found to run, monkey aborted.\n")
+		return 252
+	}
+	if _, _, err := p.sys.cfg.Screen.Start(Intent{Action: "android.intent.action.MAIN", Component: pkg + "/" + info.Main}); err != nil {
+		p.printf("** No activities found to run, monkey aborted.\n")
+		return 252
+	}
+	p.sys.appStarted(pkg)
+	p.printf("Events injected: 1\n## Network stats: elapsed time=12ms (0ms mobile, 0ms wifi, 12ms not connected)\n")
+	return 0
+}
+
+const inputUsage = "Usage: input [<source>] <command> [<arg>...]\n"
+
+// cmdInput is input.
+func cmdInput(_ context.Context, p *proc, args []string) int {
+	args = args[1:]
+	if len(args) > 0 {
+		switch args[0] {
+		case "touchscreen", "keyboard", "mouse", "touchpad", "dpad", "trackball":
+			args = args[1:]
+		}
+	}
+	if len(args) == 0 {
+		p.errorf("%s", inputUsage)
+		return 255
+	}
+	if p.sys.property("persist.security.adbinput") != "1" && p.uid != 0 {
+		p.errorf("java.lang.SecurityException: Injecting to another application requires INJECT_EVENTS permission\n")
+		return 255
+	}
+	if !p.sys.pause(p.done, inputCall) {
+		return 1
+	}
+	numbers := func(least, most int) ([]int, bool) {
+		if len(args)-1 < least || len(args)-1 > most {
+			p.errorf("Error: Invalid arguments for command: %s\n%s", args[0], inputUsage)
+			return nil, false
+		}
+		var list []int
+		for _, a := range args[1:] {
+			f, err := strconv.ParseFloat(a, 64)
+			if err != nil || f < -1e6 || f > 1e6 {
+				p.errorf("Error: Invalid arguments for command: %s\n", args[0])
+				return nil, false
+			}
+			list = append(list, int(f))
+		}
+		return list, true
+	}
+	switch args[0] {
+	case "tap":
+		n, ok := numbers(2, 2)
+		if !ok {
+			return 255
+		}
+		p.sys.cfg.Screen.Tap(n[0], n[1])
+	case "swipe", "draganddrop":
+		n, ok := numbers(4, 5)
+		if !ok {
+			return 255
+		}
+		d := 300 * time.Millisecond
+		if len(n) == 5 {
+			d = time.Duration(max(n[4], 0)) * time.Millisecond
+		}
+		if !p.sys.pause(p.done, d) {
+			return 1
+		}
+		p.sys.cfg.Screen.Swipe(n[0], n[1], n[2], n[3], d)
+	case "text":
+		if len(args) != 2 {
+			p.errorf("Error: Invalid arguments for command: text\n%s", inputUsage)
+			return 255
+		}
+		for _, r := range args[1] {
+			if r > 0x7e {
+				p.errorf("java.lang.NullPointerException: Attempt to get length of null array\n" +
+					"\tat com.android.commands.input.Input.sendText(Input.java:188)\n")
+				return 255
+			}
+		}
+		if err := p.sys.cfg.Screen.Text(strings.ReplaceAll(args[1], "%s", " ")); err != nil {
+			p.errorf("%s\n", err)
+			return 255
+		}
+	case "keyevent":
+		for _, a := range args[1:] {
+			if a == "--longpress" {
+				continue
+			}
+			code, ok := keyCode(a)
+			if !ok {
+				p.errorf("Error: Invalid arguments for command: keyevent\n")
+				return 255
+			}
+			p.sys.cfg.Screen.Key(code)
+		}
+	default:
+		p.errorf("Error: Unknown command: %s\n%s", args[0], inputUsage)
+		return 255
+	}
+	return 0
+}
+
+var keyNames = map[string]int{
+	"HOME": 3, "BACK": 4, "DPAD_UP": 19, "DPAD_DOWN": 20, "DPAD_LEFT": 21, "DPAD_RIGHT": 22, "DPAD_CENTER": 23,
+	"VOLUME_UP": 24, "VOLUME_DOWN": 25, "POWER": 26, "CAMERA": 27, "TAB": 61, "SPACE": 62, "ENTER": 66, "DEL": 67,
+	"MENU": 82, "SEARCH": 84, "PAGE_UP": 92, "PAGE_DOWN": 93, "ESCAPE": 111, "FORWARD_DEL": 112, "MOVE_HOME": 122,
+	"MOVE_END": 123, "APP_SWITCH": 187, "SLEEP": 223, "WAKEUP": 224, "CLEAR": 28,
+}
+
+func keyCode(word string) (int, bool) {
+	if n, ok := atoi(word); ok {
+		return n, n < 1000
+	}
+	n, ok := keyNames[strings.TrimPrefix(strings.ToUpper(word), "KEYCODE_")]
+	return n, ok
+}
+
+// javaNoise is what MIUI's app_process prints before the work of uiautomator.
+const javaNoise = "java.io.FileNotFoundException: /data/system/theme_config/theme_compatibility.xml: open failed: ENOENT (No such file or directory)\n" +
+	"\tat libcore.io.IoBridge.open(IoBridge.java:496)\n" +
+	"\tat java.io.FileInputStream.<init>(FileInputStream.java:159)\n" +
+	"\tat android.content.res.MiuiThemeCompatibility.load(Unknown Source:12)\n"
+
+// cmdUiautomator is uiautomator dump [--compressed] [FILE].
+func cmdUiautomator(_ context.Context, p *proc, args []string) int {
+	if len(args) < 2 || args[1] != "dump" {
+		p.errorf("Usage: uiautomator <subcommand> [options]\n")
+		return 1
+	}
+	compressed, to := false, "/sdcard/window_dump.xml"
+	for _, a := range args[2:] {
+		switch {
+		case a == "--compressed":
+			compressed = true
+		case strings.HasPrefix(a, "-"):
+		default:
+			to = a
+		}
+	}
+	if !p.sys.uiMu.TryLock() {
+		p.errorf("java.lang.IllegalStateException: UiAutomationService android.accessibilityservice." +
+			"IAccessibilityServiceClient$Stub$Proxy@2a8fa5c already registered!\nKilled \n")
+		return 137
+	}
+	defer p.sys.uiMu.Unlock()
+	if !p.sys.pause(p.done, dumpCall) {
+		return 1
+	}
+	xml := p.sys.cfg.Screen.Dump(compressed)
+	if len(xml) == 0 {
+		p.printf("ERROR: could not get idle state.\n")
+		return 0
+	}
+	if to == "/dev/tty" {
+		p.printf("%s%sUI hierchary dumped to: %s\n", javaNoise, xml, to)
+		return 0
+	}
+	if err := p.sys.fs.WriteFile(p.abs(to), xml, 0o660); err != nil {
+		p.errorf("ERROR: null root node returned by UiTestAutomationBridge.\n")
+		return 0
+	}
+	p.printf("UI hierchary dumped to: %s\n", to)
+	return 0
+}
+
+// cmdScreencap is screencap -p [FILE].
+func cmdScreencap(_ context.Context, p *proc, args []string) int {
+	png, to := false, ""
+	for _, a := range args[1:] {
+		switch {
+		case a == "-p":
+			png = true
+		case strings.HasPrefix(a, "-"):
+		default:
+			to = a
+			png = png || strings.HasSuffix(a, ".png")
+		}
+	}
+	if !png {
+		p.errorf("screencap: raw pixels are not supported, use -p\n")
+		return 1
+	}
+	if !p.sys.pause(p.done, pngCall) {
+		return 1
+	}
+	data := p.sys.cfg.Screen.PNG()
+	if to != "" {
+		if err := p.sys.fs.WriteFile(p.abs(to), data, 0o660); err != nil {
+			p.errorf("Error opening file: %s (%s)\n", to, strerror(err))
+			return 1
+		}
+		return 0
+	}
+	if _, err := p.out().Write(data); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func cmdWm(_ context.Context, p *proc, args []string) int {
+	if len(args) < 2 {
+		p.errorf("Window manager (window) commands:\n")
+		return 255
+	}
+	switch args[1] {
+	case "size":
+		p.printf("Physical size: %dx%d\n", physicalSize.X, physicalSize.Y)
+	case "density":
+		p.printf("Physical density: 440\n")
+	case "dismiss-keyguard":
+	default:
+		p.errorf("Unknown command: %s\n", args[1])
+		return 255
+	}
+	return 0
+}
+
+func cmdSvc(_ context.Context, p *proc, args []string) int {
+	if len(args) < 3 {
+		p.errorf("Available commands:\n    help\n    power\n    data\n    wifi\n    usb\n    nfc\n    bluetooth\n")
+		return 1
+	}
+	on := args[2] == "enable"
+	switch args[1] {
+	case "wifi":
+		p.sys.cfg.Network.SetUp(on)
+		p.sys.settings.put("global", "wifi_on", strconv.Itoa(oneIf(on)))
+	case "data":
+		p.sys.settings.put("global", "mobile_data", strconv.Itoa(oneIf(on)))
+	case "power", "usb", "nfc", "bluetooth":
+	default:
+		p.errorf("svc: unknown command %s\n", args[1])
+		return 1
+	}
+	return 0
+}
