@@ -102,7 +102,7 @@ func (p *phone) device() *devices.Device { return devices.Open(p.addr, p.serial)
 // command puts one of Android's commands into the phone.
 func (p *phone) command(name, script string) {
 	p.t.Helper()
-	dir := filepath.Join(p.root, "bin")
+	dir := filepath.Join(p.root, "commands")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		p.t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func (p *phone) shell(ctx context.Context, conn net.Conn, r io.Reader, script st
 	if p.prefix != nil {
 		home = "/phone"
 	}
-	cmd.Env = []string{"PATH=" + home + "/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PHONE=" + home}
+	cmd.Env = []string{"PATH=" + home + "/commands:/usr/sbin:/usr/bin:/sbin:/bin", "PHONE=" + home}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
