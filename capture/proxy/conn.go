@@ -328,11 +328,17 @@ func (c *conn) intercept(ctx context.Context, br *bufio.Reader, target, host str
 			return answer, nil
 		},
 	}
-	phone := tls.Server(&prefixed{meter: c.raw, r: br}, config)
+	watched := &prefixed{meter: c.raw, r: br}
+	watched.shaking.Store(true)
+	phone := tls.Server(watched, config)
 	c.phase(c.s.o.HeaderTimeout + c.s.o.DialTimeout)
 	err := phone.HandshakeContext(ctx)
 	c.phase(0)
+	watched.shaking.Store(false)
 	if err != nil {
+		if alert := watched.alert(); alert != nil {
+			err = alert
+		}
 		c.flow.fail(refusal(err, name, hello))
 		if upErr != nil {
 			c.s.rec.problem(upErr.Error())
@@ -370,22 +376,6 @@ func fallback(offered []string) string {
 		}
 	}
 	return ""
-}
-
-// refusal says why a handshake with the phone failed. A refused certificate is
-// evidence: the connection was tried, and was not read.
-func refusal(err error, name string, hello bool) string {
-	var op *net.OpError
-	switch {
-	case errors.As(err, &op) && op.Op == "remote error":
-		return fmt.Sprintf("the phone refused the certificate: alert %q; sni %s", strings.TrimPrefix(op.Err.Error(), "tls: "), name)
-	case !hello:
-		return fmt.Sprintf("tls handshake: no readable ClientHello: %v", err)
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err):
-		return fmt.Sprintf("the phone closed the connection in the handshake, after the certificate was offered; sni %s", name)
-	default:
-		return fmt.Sprintf("tls handshake: %v; sni %s", err, name)
-	}
 }
 
 // speak relays an intercepted connection in the protocol that was agreed on.
@@ -447,17 +437,6 @@ func joinPort(host string, port, usual int) string {
 	return host
 }
 
-// unused says why a connection with a complete handshake carried nothing. Some
-// pinning libraries complete it and then leave, as does a browser that opened
-// one too many; the two cannot be told apart.
-func unused(err error, name string) string {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "remote error" {
-		return refusal(err, name, true)
-	}
-	return "closed after the handshake without a request: a pinned app, or a connection that was never used; sni " + name
-}
-
 // clear relays a tunnel that is not TLS: HTTP is read, the rest is opaque.
 func (c *conn) clear(ctx context.Context, w firstWord, br *bufio.Reader, target string) {
 	var err error
@@ -507,11 +486,3 @@ func looksHTTP(br *bufio.Reader) bool {
 	}
 	return method != "" || len(b) < 24
 }
-
-// prefixed is a connection whose first bytes were read ahead.
-type prefixed struct {
-	*meter
-	r *bufio.Reader
-}
-
-func (p *prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }

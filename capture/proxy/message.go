@@ -256,18 +256,22 @@ type passage struct {
 	// trailers takes the header that may follow a chunked body.
 	trailers func([]capture.Header)
 	limit    int // of the trailers' bytes
+	// read, if not nil, is called when the message has been read to its end,
+	// before its last byte can reach the other side: a reply may come at once.
+	read func()
 }
 
 func (p *passage) body(f framing, length int64) error {
 	switch f {
 	case noBody:
+		p.wasRead()
 		return nil
 	case byLength:
-		return p.bytes(length)
+		return p.bytes(length, true)
 	case chunked:
 		return p.chunks()
 	case untilClose:
-		err := p.bytes(-1)
+		err := p.bytes(-1, true)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil
 		}
@@ -293,8 +297,15 @@ func (p *passage) fill() ([]byte, error) {
 	return p.from.Peek(p.from.Buffered())
 }
 
-// bytes moves n bytes, or all that come when n is negative.
-func (p *passage) bytes(n int64) error {
+func (p *passage) wasRead() {
+	if p.read != nil {
+		p.read()
+	}
+}
+
+// bytes moves n bytes, or all that come when n is negative. last means that the
+// message ends with them.
+func (p *passage) bytes(n int64, last bool) error {
 	for n != 0 {
 		b, err := p.fill()
 		if err != nil {
@@ -304,6 +315,9 @@ func (p *passage) bytes(n int64) error {
 			b = b[:n]
 		}
 		p.sink(b)
+		if last && n == int64(len(b)) {
+			p.wasRead()
+		}
 		if err := p.pass(b); err != nil {
 			return err
 		}
@@ -366,7 +380,7 @@ func (p *passage) chunks() error {
 		if size == 0 {
 			return p.trailer()
 		}
-		if err := p.bytes(int64(size)); err != nil {
+		if err := p.bytes(int64(size), false); err != nil {
 			return err
 		}
 		if line, err = p.line(maxChunkLine); err != nil {
@@ -395,6 +409,7 @@ func (p *passage) trailer() error {
 	if len(fields) > 0 {
 		p.trailers(fields)
 	}
+	p.wasRead() // the blank line still waits in the writer
 	return err
 }
 

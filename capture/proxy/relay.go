@@ -267,12 +267,12 @@ func (r *relay) refuse(h *head, x *exchange, kind framing, length int64) bool {
 		p := passage{
 			from: r.client, to: bufio.NewWriter(io.Discard), sink: x.up, limit: r.c.s.o.MaxHeader,
 			trailers: func(f []capture.Header) { x.trailers(f, false) },
+			read:     func() { x.sent(r.c.s.o.Clock()) },
 		}
 		if err := p.body(kind, length); err != nil {
 			x.fail(fmt.Sprintf("%s; and the phone broke off: %v", why, err))
 			return false
 		}
-		x.sent(r.c.s.o.Clock())
 	}
 	x.fail(why)
 	r.c.answer(r.phone, r.client, 502, why)
@@ -302,6 +302,7 @@ func (r *relay) forward(h *head, to target, x *exchange, kind framing, length in
 	p := passage{
 		from: r.client, to: r.leg.bw, sink: x.up, limit: r.c.s.o.MaxHeader,
 		trailers: func(f []capture.Header) { x.trailers(f, false) },
+		read:     func() { x.sent(r.c.s.o.Clock()) },
 	}
 	sent := make(chan error, 1)
 	send := func() {
@@ -310,9 +311,6 @@ func (r *relay) forward(h *head, to target, x *exchange, kind framing, length in
 			if err = r.leg.bw.Flush(); err != nil {
 				err = &writeError{err}
 			}
-		}
-		if err == nil {
-			x.sent(r.c.s.o.Clock())
 		}
 		var to *writeError
 		if err != nil && !errors.As(err, &to) {

@@ -286,7 +286,7 @@ func (p *phone) Run(ctx context.Context, script string) (stdout, stderr []byte, 
 		text = strings.NewReplacer(`\r`, "\r", `\n`, "\n").Replace(text)
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.addr())
 		if err != nil {
-			return nil, []byte("nc: connect: Connection refused"), 1, nil //nolint:nilerr // as a phone would say it
+			return nil, []byte("nc: connect: Connection refused"), 1, nil
 		}
 		defer func() { _ = c.Close() }()
 		_, _ = io.WriteString(c, text)
