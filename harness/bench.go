@@ -30,7 +30,7 @@ type bench struct {
 	start    time.Time
 
 	mu      sync.Mutex
-	owners  map[Owner]bool
+	owners  map[Owner]*Owner // by everything but the times
 	states  []stateChange
 	lost    error // why the device or its owners could no longer be watched
 	stop    context.CancelFunc
@@ -58,7 +58,7 @@ const socketPeriod = 200 * time.Millisecond
 // start reads who the phone is and starts every instrument. On failure nothing
 // is left running.
 func (p *Phone) start(ctx context.Context) (*bench, error) {
-	b := &bench{p: p, owners: map[Owner]bool{}, start: time.Now()}
+	b := &bench{p: p, owners: map[Owner]*Owner{}, start: time.Now()}
 	id, err := p.Device.Identity(ctx)
 	if err != nil {
 		return nil, p.infra("read the build", "check the cable and `adb devices`", err)
@@ -118,16 +118,23 @@ func (b *bench) watchOwners(ctx context.Context) {
 	err := b.p.Device.WatchSockets(ctx, socketPeriod, func(t android.SocketTable) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		now := time.Now()
 		for _, s := range t.Sockets {
 			// The kernel shows a socket that lingers after its owner closed it as
 			// uid 0: that names no owner.
 			if s.Closing() {
 				continue
 			}
-			b.owners[Owner{
+			key := Owner{
 				Proto: capture.Proto(strings.TrimSuffix(s.Proto, "6")),
 				Local: s.Local.String(), Remote: s.Remote.String(), UID: s.UID,
-			}] = true
+			}
+			if b.owners[key] == nil {
+				seen := key
+				seen.First = now
+				b.owners[key] = &seen
+			}
+			b.owners[key].Last = now
 		}
 	})
 	if ctx.Err() == nil {
@@ -193,8 +200,8 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 		b.read(&b.traces[i], clockOf(all))
 	}
 	ev := &Evidence{Traces: b.traces, Packets: b.packets, Now: time.Now(), Notes: b.notes}
-	for o := range b.owners {
-		ev.Owners = append(ev.Owners, o)
+	for _, o := range b.owners {
+		ev.Owners = append(ev.Owners, *o)
 	}
 	slices.SortFunc(ev.Owners, func(x, y Owner) int {
 		return strings.Compare(string(x.Proto)+x.Local+x.Remote, string(y.Proto)+y.Local+y.Remote)

@@ -103,7 +103,7 @@ func (w *world) observation(id string, part harness.Part, arm harness.Arm) {
 	for _, b := range []string{"tcpdump", "proxy"} {
 		for _, at := range []time.Time{open.Add(-500 * time.Millisecond), open.Add(5 * time.Second), closed.Add(200 * time.Millisecond)} {
 			nonce := fmt.Sprintf("nonce%s%d", b, at.UnixNano())
-			o.Beacons[b] = append(o.Beacons[b], capture.Beacon{Nonce: nonce, Sent: at, Seen: at.Add(10 * time.Millisecond)})
+			o.Beacons[b] = append(o.Beacons[b], capture.Beacon{Nonce: nonce, Name: nonce + ".beacon.offproof.invalid", Sent: at, Seen: at.Add(10 * time.Millisecond)})
 		}
 	}
 	w.trial.Observations = append(w.trial.Observations, o)
@@ -181,7 +181,7 @@ func (w *world) packets(at time.Time, app, host string, payload int64, uid int) 
 	c := w.ev.Packets["tcpdump"]
 	c.Flows = append(c.Flows, f)
 	if uid != 0 {
-		w.ev.Owners = append(w.ev.Owners, harness.Owner{Proto: capture.TCP, Local: f.Client.String(), Remote: f.Server.String(), UID: uid})
+		w.ev.Owners = append(w.ev.Owners, harness.Owner{Proto: capture.TCP, Local: f.Client.String(), Remote: f.Server.String(), UID: uid, First: at, Last: at})
 	}
 	for _, o := range w.trial.Observations {
 		if !at.Before(o.Window.Open) && at.Before(o.Window.Close) {
@@ -322,6 +322,36 @@ func TestTrials(t *testing.T) {
 		"readable values that nobody can explain": {func(w *world) {
 			w.send(in(off(w)), "POST", "https://telemetry.unlisted.example/v1", "application/json", []byte(`{"state":"busy"}`))
 		}, harness.OutcomeInconclusive, "no rule explains"},
+		"an encrypted header at an address that the page names": {func(w *world) {
+			o := off(w)
+			pixel := "https://ads.partner.example/p.gif"
+			tr := &w.ev.Traces[1]
+			for i := range tr.Exchanges {
+				if strings.Contains(tr.Exchanges[i].URL, url.QueryEscape(words(o))) {
+					tr.Exchanges[i].ResponseBody = append(tr.Exchanges[i].ResponseBody, []byte(`<img src="`+pixel+`">`)...)
+				}
+			}
+			ex := w.send(in(o), "GET", pixel, "", nil)
+			ex.RequestHeader = append(ex.RequestHeader, capture.Header{Name: "X-State", Value: "nhH0XAPYd4qxLO5glU+jHXvCOOlWDfGEKr1jF8ifQOU="})
+		}, harness.OutcomeInconclusive, "opaque payload"},
+		"a nonce in an address of its own": {func(w *world) {
+			nonce := off(w).Beacons["proxy"][0].Nonce
+			w.send(in(off(w)), "GET", "https://collect.unlisted.example/"+nonce+"/busy", "", nil)
+		}, harness.OutcomeInconclusive, "no rule explains"},
+		"a bare visit to an unknown host": {func(w *world) {
+			w.send(in(off(w)), "GET", "https://busy.unlisted.example/", "", nil)
+		}, harness.OutcomeInconclusive, "no rule explains"},
+		"a change of protocol that was not read": {func(w *world) {
+			ex := w.send(in(off(w)), "GET", "https://duckduckgo.com/?q="+url.QueryEscape(words(off(w)))+"&ia=web", "", nil)
+			ex.Status = 101
+		}, harness.OutcomeInconclusive, "opaque transport"},
+		"a socket that changed its owner": {func(w *world) {
+			at := in(off(w))
+			w.packets(at, "tls", "cdn.example", 900, noiseUID)
+			last := w.ev.Owners[len(w.ev.Owners)-1]
+			last.UID = claimUID
+			w.ev.Owners = append(w.ev.Owners, last)
+		}, harness.OutcomeInconclusive, "contact"},
 		"a conversation past the proxy": {func(w *world) {
 			w.packets(in(off(w)), "tls", "sa.api.intl.miui.com", 900, claimUID)
 		}, harness.OutcomeInconclusive, "contact"},
@@ -360,12 +390,12 @@ func TestTrials(t *testing.T) {
 		"no closing beacon":         {func(w *world) { off(w).Beacons["proxy"] = off(w).Beacons["proxy"][:2] }, harness.OutcomeInconclusive, "beacons"},
 		"no beacons of one backend": {func(w *world) { delete(off(w).Beacons, "tcpdump") }, harness.OutcomeInconclusive, "beacons"},
 		"a long stretch without beacons": {func(w *world) {
-			o := off(w)
+			o := w.get("off-1")
 			o.BeaconPeriod = time.Millisecond
-			o.Window.Close = o.Window.Close.Add(time.Minute)
-			last := &o.Beacons["proxy"][2]
-			last.Sent, last.Seen = last.Sent.Add(time.Minute), last.Seen.Add(time.Minute)
-			o.CountersAfter = counters(o.Window.Close.Add(time.Second), 0)
+			for i, ago := range []time.Duration{time.Minute, 30 * time.Second, 0} {
+				b := &o.Beacons["proxy"][i]
+				b.Sent, b.Seen = b.Sent.Add(-ago), b.Seen.Add(-ago)
+			}
 		}, harness.OutcomeInconclusive, "no beacon"},
 		"the page never loaded": {func(w *world) {
 			off(w).ReadBacks[0].OK, off(w).ReadBacks[0].Got = false, "net::ERR_CONNECTION_TIMED_OUT"

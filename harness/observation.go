@@ -147,12 +147,15 @@ type Evidence struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// An Owner is one socket of the phone with the user id that holds it.
+// An Owner is one socket of the phone with the user id that held it from First
+// to Last.
 type Owner struct {
 	Proto  capture.Proto `json:"proto"`
 	Local  string        `json:"local"`
 	Remote string        `json:"remote"`
 	UID    int           `json:"uid"`
+	First  time.Time     `json:"first"`
+	Last   time.Time     `json:"last"`
 }
 
 // Attach gives an observation what was recorded, so that it can be judged

@@ -48,7 +48,7 @@ func (v *view) findPages() {
 			case named && m.ex.Method == "GET":
 				m.page = "the page at " + p.url.Host + " names this address"
 			case same && from:
-				m.page = "sent back to the site that was opened, by its own page"
+				m.page, m.ownSite = "sent back to the site that was opened, by its own page", true
 			}
 		}
 	}

@@ -112,7 +112,7 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	for _, h := range hits {
 		// A term seen in a layer counts for every leaf below that layer.
 		if h.Where == l.Where && (h.Path == l.Path || strings.HasPrefix(l.Path, h.Path+" > ") || strings.HasPrefix(l.Path, h.Path+"/")) {
-			if h.expected {
+			if h.expected || v.pageBorne(m) {
 				return ClassExpected
 			}
 			return ClassSighted
@@ -124,9 +124,13 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	switch {
 	case l.Kind == payload.KindEmpty:
 		return ClassOverhead
-	case m.page != "":
-		// What a page told its own browser to send is the page's affair; terms
+	case m.ownSite:
+		// What the opened page says to its own site is the page's affair; terms
 		// and identifiers in it were sighted above.
+		return ClassExpected
+	case m.page != "" && l.Where == "url":
+		// The page itself wrote this address. It excuses nothing that the
+		// browser added.
 		return ClassExpected
 	}
 	switch l.Where {
@@ -137,8 +141,10 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 		return opaque
 	case "url":
 		switch {
-		case readable && (name == "scheme" || name == "host" || name == "port"):
+		case readable && (name == "scheme" || name == "port"):
 			return ClassUnderstood
+		case readable && name == "host" && isExpected:
+			return ClassExpected
 		case isExpected && readable && strings.HasPrefix(name, "path"):
 			return ClassExpected
 		case isExpected && strings.HasPrefix(name, "query:"):
@@ -157,7 +163,9 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 			return ClassUnderstood
 		case (field == "referer" || field == "origin") && v.refersToPage(m, string(rawValue(m, l))):
 			return ClassExpected
-		case readable && slices.Contains(headFields(), field):
+		case readable && field == "host" && (isExpected || m.page != ""):
+			return ClassExpected
+		case readable && field != "host" && slices.Contains(headFields(), field):
 			return ClassUnderstood
 		}
 	}
@@ -168,6 +176,12 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 		return ClassUnderstood
 	}
 	return ClassNotUnderstood
+}
+
+// pageBorne says whether a message was sent at the word of the page that was
+// opened, to somebody who is no party of the claim.
+func (v *view) pageBorne(m *message) bool {
+	return m.page != "" && m.ind.Purpose != collector.Collect && !v.all[0].Claim.Party(m.ind.Organisation)
 }
 
 // rawValue is the whole value of the part in which a leaf lies.

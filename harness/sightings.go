@@ -41,7 +41,7 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 				continue
 			}
 			seen[key] = true
-			if m.page != "" && !o.Claim.Party(m.ind.Organisation) && m.ind.Purpose != collector.Collect {
+			if v.pageBorne(m) {
 				pageBorne = append(pageBorne, s)
 			} else {
 				found = append(found, s)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/capture/telemetry"
 )
 
@@ -18,6 +19,10 @@ const (
 	connectionOverhead = 6 << 10
 	exchangeOverhead   = 1 << 10
 )
+
+// ntpPacket is the payload of an NTP question without extensions, whose fields
+// are fixed (RFC 5905). A few of them from a system process ask for the time.
+const ntpPacket = 48
 
 // account puts every byte of the observation's stretch into a class, and notes
 // contacts and what is out of scope.
@@ -78,12 +83,14 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	case fl.local:
 		acc.add(ClassOverhead, ip, scope, fl.host)
 		return
-	case fl.packets && fl.Proto == capture.UDP && fl.Server.Port() == 123 && sent%48 == 0:
-		acc.add(ClassUnderstood, ip, scope, fl.host) // NTP: fixed fields, no room for text.
+	case fl.packets && fl.Proto == capture.UDP && fl.Server.Port() == 123 && sent%ntpPacket == 0 && sent <= 8*ntpPacket && !fl.sender.claimed:
+		acc.add(ClassUnderstood, ip, scope, fl.host)
 		return
 	}
 	left, read, exchanges := ip, int64(0), int64(0)
+	upgraded := false
 	for _, m := range ms {
+		upgraded = upgraded || (m.ex != nil && m.ex.Status == 101)
 		if !overlaps(o, m.from, m.to) {
 			continue
 		}
@@ -94,7 +101,7 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 			n := min(m.bytes[j], left)
 			left -= n
 			read += n
-			if late && c != ClassSighted {
+			if late && (c == ClassNotUnderstood || (c == ClassOpaquePayload && v.shownByOn(m, m.leaves[j]))) {
 				c = ClassUnderstood // Records of an earlier window, charged there.
 			}
 			acc.add(c, n, v.decides(m, o), m.host)
@@ -108,6 +115,9 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	switch {
 	case unread:
 		overhead = max(0, left-sent)
+	case upgraded:
+		// What follows a change of protocol was not read.
+		overhead = min(left, max(0, ip-sent))
 	case fl.packets:
 		// IP and TCP headers are never payload.
 		overhead = min(left, max(0, ip-sent)+exchangeOverhead*exchanges)
@@ -119,6 +129,34 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	if scope && unread && (sent > 0 || fl.Failure != "") && startedBefore(fl, o) {
 		f.Contacts = append(f.Contacts, v.contact(fl, fl.host, fl.org, sent, fl.Failure, fl.Start))
 	}
+}
+
+// shownByOn says whether a value that nobody can read was sent to the same
+// place, in the same field, while the switch was on: a record that comes late
+// carries the SDK's identifier of then.
+func (v *view) shownByOn(m *message, l payload.Leaf) bool {
+	for _, o := range v.all {
+		if o.Arm != On {
+			continue
+		}
+		for i := range v.messages {
+			n := &v.messages[i]
+			if n == m || n.host != m.host || n.path != m.path || !overlaps(o, n.from, n.to) {
+				continue
+			}
+			for _, k := range n.leaves {
+				if k.Where == l.Where && lastStep(k.Path) == lastStep(l.Path) && string(k.Value) == string(l.Value) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// lastStep is the name of the innermost field, without its place in a list.
+func lastStep(path string) string {
+	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
 // startedBefore says whether an unread flow has anything to do with the

@@ -79,8 +79,10 @@ type message struct {
 	hits   []canary.Sighting
 	// instrument is true for a beacon.
 	instrument bool
-	// page is how a page asked for this address, empty when none did.
-	page string
+	// page is how a page asked for this address, empty when none did; ownSite is
+	// true when it went back to the site that the person opened.
+	page    string
+	ownSite bool
 	// bytes is the wire bytes of each leaf.
 	bytes []int64
 }
@@ -109,23 +111,25 @@ func newView(all []*Observation, list *collector.List) *view {
 		return v
 	}
 	ev := all[0].evidence
-	owners := map[string]int{}
+	owners := map[string][]Owner{}
 	for _, o := range ev.Owners {
-		owners[string(o.Proto)+" "+canonical(o.Local)+" "+canonical(o.Remote)] = o.UID
+		key := string(o.Proto) + " " + canonical(o.Local) + " " + canonical(o.Remote)
+		owners[key] = append(owners[key], o)
 		// A UDP socket that is not connected shows no peer.
 		if o.Proto == capture.UDP {
-			owners[string(o.Proto)+" port "+portOf(o.Local)] = o.UID
+			key = string(o.Proto) + " port " + portOf(o.Local)
+			owners[key] = append(owners[key], o)
 		}
 	}
 	var uids []int
-	beacons := map[string]bool{}
+	beacons := map[string]bool{} // exact names and addresses of the instruments' own
 	var terms []canary.Canary
 	for _, o := range all {
 		uids = append(uids, o.ClaimUIDs...)
 		terms = append(terms, o.Canaries...)
 		for _, marks := range o.Beacons {
 			for _, b := range marks {
-				beacons[strings.ToLower(b.Nonce)] = true
+				beacons[strings.ToLower(b.Name)] = true
 			}
 		}
 	}
@@ -137,10 +141,10 @@ func newView(all []*Observation, list *collector.List) *view {
 		if f.UID != nil {
 			return newSender(*f.UID, uids)
 		}
-		if uid, ok := owners[string(f.Proto)+" "+f.Client.String()+" "+f.Server.String()]; ok {
+		if uid, ok := ownerOf(owners[string(f.Proto)+" "+f.Client.String()+" "+f.Server.String()], f); ok {
 			return newSender(uid, uids)
 		}
-		if uid, ok := owners[string(f.Proto)+" port "+strconv.Itoa(int(f.Client.Port()))]; ok && f.Proto == capture.UDP {
+		if uid, ok := ownerOf(owners[string(f.Proto)+" port "+strconv.Itoa(int(f.Client.Port()))], f); ok && f.Proto == capture.UDP {
 			return newSender(uid, uids)
 		}
 		return sender{}
@@ -150,6 +154,9 @@ func newView(all []*Observation, list *collector.List) *view {
 	add := func(backend string, f capture.Flow, packets bool) {
 		x := flow{Flow: f, packets: packets, host: strings.ToLower(f.Host)}
 		x.Backend = backend
+		if len(x.Sent) == 0 && x.BytesUp > 0 {
+			x.Sent = []capture.Burst{{At: x.Start, Bytes: x.BytesUp, Payload: x.PayloadUp}}
+		}
 		if packets {
 			x.sender = own(f)
 			x.local = linkLocal(f)
@@ -216,7 +223,21 @@ func newView(all []*Observation, list *collector.List) *view {
 	slices.SortStableFunc(v.messages, func(a, b message) int { return a.from.Compare(b.from) })
 	v.findPages()
 	v.shareBytes()
+	v.findBeacons()
 	return v
+}
+
+// findBeacons marks the flows that carry nothing but beacons.
+func (v *view) findBeacons() {
+	other := map[*flow]bool{}
+	for i := range v.messages {
+		m := &v.messages[i]
+		m.flow.beacon = m.flow.beacon || m.instrument
+		other[m.flow] = other[m.flow] || !m.instrument
+	}
+	for f := range other {
+		f.beacon = f.beacon && !other[f]
+	}
 }
 
 func (v *view) message(m message, finder *canary.Finder, beacons map[string]bool) {
@@ -224,14 +245,14 @@ func (v *view) message(m message, finder *canary.Finder, beacons map[string]bool
 		m.ind = ind
 	}
 	m.leaves = slices.Collect(payload.Leaves(m.parts))
-	for _, word := range strings.FieldsFunc(strings.ToLower(m.host+"/"+m.path), func(r rune) bool { return r == '.' || r == '/' }) {
-		if beacons[word] {
-			m.instrument = true
-		}
+	// A beacon is known by its whole name: firmware that copies a nonce into an
+	// address of its own hides nothing.
+	name := m.url()
+	if m.lookup != nil {
+		name = m.lookup.Name
 	}
-	if m.instrument {
-		m.flow.beacon = true
-	} else {
+	m.instrument = beacons[strings.ToLower(name)]
+	if !m.instrument {
 		m.hits = finder.Find(m.parts)
 		for _, h := range m.hits {
 			if h.Canary.Sham {
@@ -322,6 +343,26 @@ func newSender(uid int, claim []int) sender {
 	return sender{uid: uid, known: uid%perUser >= firstAppUID}
 }
 
+// ownerSlack is how far a flow may lie outside the time in which its socket was
+// seen: the tables are read a few times a second, and a flow ends when its last
+// packet was seen.
+const ownerSlack = 5 * time.Second
+
+// ownerOf is the one user id that held a socket while a flow went on. Ports are
+// used again, so two owners are none.
+func ownerOf(seen []Owner, f capture.Flow) (uid int, ok bool) {
+	for _, o := range seen {
+		if f.Start.After(o.Last.Add(ownerSlack)) || f.End.Before(o.First.Add(-ownerSlack)) {
+			continue
+		}
+		if ok && uid != o.UID {
+			return 0, false
+		}
+		uid, ok = o.UID, true
+	}
+	return uid, ok
+}
+
 // canonical writes an address as netip does, with IPv4 in IPv6 unmapped, as
 // the kernel's tcp6 table shows sockets that speak IPv4.
 func canonical(hostport string) string {
@@ -341,13 +382,14 @@ func portOf(hostport string) string {
 }
 
 // linkLocal says whether a flow cannot leave the local link: multicast,
-// link-local neighbours, broadcast and DHCP.
+// link-local neighbours and broadcast, and DHCP with a private address.
 func linkLocal(f capture.Flow) bool {
 	a := f.Server.Addr()
 	if !a.IsValid() {
 		return false
 	}
 	a = a.Unmap()
-	return a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) ||
-		(f.Proto == capture.UDP && (f.Server.Port() == 67 || f.Server.Port() == 547))
+	dhcp := f.Proto == capture.UDP && f.Server.Port() == 67 && a.IsPrivate()
+	return a.IsLinkLocalMulticast() || a.IsInterfaceLocalMulticast() || a.IsLinkLocalUnicast() ||
+		a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || dhcp
 }

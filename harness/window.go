@@ -162,6 +162,9 @@ func (b *bench) uids(ctx context.Context, o *Observation) error {
 			}
 			o.ClaimUIDs = append(o.ClaimUIDs, *pkg.UID)
 		}
+		if len(o.ClaimUIDs) == 0 && len(list) > 0 {
+			return fmt.Errorf("none of the claim's apps is installed: %s", strings.Join(list, ", "))
+		}
 	}
 	return nil
 }

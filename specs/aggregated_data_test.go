@@ -1,6 +1,8 @@
 package specs_test
 
 import (
+	"strings"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -17,7 +19,7 @@ var _ = Describe("The aggregated-data switch", Label("search"), func() {
 	farm.Each(func(phone *suite.Phone) {
 		for _, engine := range engines {
 			It("keeps the maker's promise: off stops the collection of an incognito search with "+engine.Name,
-				Label("incognito", "maker"), func(ctx SpecContext) {
+				Label("incognito", "maker", strings.ToLower(engine.Name)), func(ctx SpecContext) {
 					search := scenarios.Search(engine, harness.ModeIncognito)
 					search.Claim = browser.MakersPromise()
 
@@ -27,7 +29,7 @@ var _ = Describe("The aggregated-data switch", Label("search"), func() {
 				})
 
 			It("means what the press read: off stops the collection of a search in a normal tab with "+engine.Name,
-				Label("normal", "press"), func(ctx SpecContext) {
+				Label("normal", "press", strings.ToLower(engine.Name)), func(ctx SpecContext) {
 					search := scenarios.Search(engine, harness.ModeNormal)
 					search.Claim = browser.PressReading()
 

@@ -1,27 +1,52 @@
 // Package sim is a simulated farm of phones on a simulated internet, behind the
 // genuine ADB server protocol, so that anybody can run and trust the harness
 // without a phone.
+//
+// A World is made from a Config, hands out an ordinary farm.yaml, and knows the
+// truth that a harness has to find out: the ledger of what every simulated host
+// received.
+//
+//	world, err := sim.Start(ctx, sim.Config{Phones: []sim.PhoneConfig{{Personality: "deaf"}}})
+//	defer world.Close()
+//	fmt.Println(world.ADB(), world.FarmFile())
+//
+// A phone can be broken by name while it is observed: in Go by Phone.Fault, and
+// from another process through the control door, a small HTTP server on
+// loopback.
 package sim
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/offproof/offproof/devices/sim/browser"
+	"github.com/offproof/offproof/devices/sim/door"
+	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/devices/sim/web"
 )
 
 // A Config says what world to start. The zero value is one honest Redmi Note 8.
 type Config struct {
 	// Phones are the phones of the farm; none means one honest phone.
 	Phones []PhoneConfig
-	// Pace multiplies every delay of the world; 0 means 0.01.
+	// Pace multiplies every delay of the world; 0 means 0.02.
 	Pace float64
 	// ADB, SOCKS and Control are listen addresses; empty means 127.0.0.1:0.
 	ADB, SOCKS, Control string
-	// Dir receives roots.pem, farm.yaml and the farm's state; empty means a
-	// temporary directory that Close removes.
+	// Dir receives roots.pem, farm.yaml, and in time the farm's state and
+	// evidence; empty means a temporary folder that Close removes.
 	Dir string
-	// Floor is the shortest quiet window written to farm.yaml, before pace.
+	// Floor is the shortest quiet window written to farm.yaml, before the pace;
+	// 0 means 2 minutes.
 	Floor time.Duration
 	// Seed makes serials and content repeatable; 0 chooses one.
 	Seed int64
@@ -31,74 +56,199 @@ type Config struct {
 
 // A PhoneConfig says what one phone is.
 type PhoneConfig struct {
-	// Personality is the name of a known personality; empty means "honest".
+	// Personality is the name of a built-in personality; empty means "honest".
 	Personality string
-	// Model is "Redmi Note 8" or empty, which means the same.
-	Model string
+	// Behaviour, when set, is a personality of the caller's own, and Personality
+	// is ignored.
+	Behaviour *browser.Personality
 }
 
 // A World is a running farm.
-type World struct{}
+type World struct {
+	cfg     Config
+	net     *internet.Internet
+	events  *web.Events
+	adb     *door.Server
+	socks   net.Listener
+	control *control
+	phones  []*Phone
+	dir     string
+	made    bool // dir is ours to remove
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	close   sync.Once
+	closed  error
+}
 
 // ErrUnknownFault is returned for a fault that no phone knows.
 var ErrUnknownFault = errors.New("sim: unknown fault")
 
-// Start starts a world. It runs until Close; ctx bounds the start only.
+func (c Config) withDefaults() Config {
+	if len(c.Phones) == 0 {
+		c.Phones = []PhoneConfig{{}}
+	}
+	if c.Pace <= 0 {
+		c.Pace = 0.02
+	}
+	if c.Floor <= 0 {
+		c.Floor = 2 * time.Minute
+	}
+	for _, addr := range []*string{&c.ADB, &c.SOCKS, &c.Control} {
+		if *addr == "" {
+			*addr = "127.0.0.1:0"
+		}
+	}
+	if c.Seed == 0 {
+		c.Seed = time.Now().UnixNano()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Start starts a world. It runs until Close; ctx bounds the start only. After
+// an error nothing is left running.
 func Start(ctx context.Context, cfg Config) (*World, error) {
-	return nil, errors.New("sim: world is not joined yet")
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &World{cfg: cfg.withDefaults(), stop: stop, events: &web.Events{}}
+	if err := w.start(ctx, life); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) start(ctx, life context.Context) error {
+	var err error
+	if w.net, err = internet.New(internet.Config{Seed: w.cfg.Seed, Log: w.cfg.Log}); err != nil {
+		return fmt.Errorf("sim: start the internet: %w", err)
+	}
+	if err = web.Register(w.net, web.Options{Pace: w.cfg.Pace, Events: w.events}); err != nil {
+		return fmt.Errorf("sim: start the sites: %w", err)
+	}
+	w.adb = door.NewServer(w.cfg.Log)
+	rng := rand.New(rand.NewPCG(uint64(w.cfg.Seed), 0x73696d)) //nolint:gosec // A world is made from its seed.
+	id := rng.Uint32() & 0xffffff
+	for i, pc := range w.cfg.Phones {
+		p, err := w.phone(life, pc, fmt.Sprintf("SIM%06X%02d", id, i+1), rng)
+		if err != nil {
+			return err
+		}
+		w.phones = append(w.phones, p)
+		w.adb.Add(p.link(), door.Device)
+	}
+	var lc net.ListenConfig
+	if w.socks, err = lc.Listen(ctx, "tcp", w.cfg.SOCKS); err != nil {
+		return fmt.Errorf("sim: open the SOCKS door: %w (choose another port, or 0 for a free one)", err)
+	}
+	socks := w.socks
+	w.running.Go(func() {
+		if err := w.net.SOCKS(life, socks); err != nil && life.Err() == nil {
+			w.cfg.Log.Error("SOCKS door", "err", err)
+		}
+	})
+	if err = w.adb.Start(ctx, w.cfg.ADB); err != nil {
+		return fmt.Errorf("sim: open the ADB door: %w (choose another port, or 0 for a free one)", err)
+	}
+	if w.control, err = openControl(ctx, w, w.cfg.Control); err != nil {
+		return fmt.Errorf("sim: open the control door: %w (choose another port, or 0 for a free one)", err)
+	}
+	return w.writeFiles()
+}
+
+func (w *World) writeFiles() error {
+	w.dir = w.cfg.Dir
+	if w.dir == "" {
+		dir, err := os.MkdirTemp("", "offproof-sim-*")
+		if err != nil {
+			return fmt.Errorf("sim: make the farm's folder: %w", err)
+		}
+		w.dir, w.made = dir, true
+	}
+	for name, text := range map[string][]byte{"roots.pem": w.net.Roots(), "farm.yaml": w.FarmYAML()} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), text, 0o600); err != nil {
+			return fmt.Errorf("sim: write %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // ADB is the address of the ADB server, host:port.
-func (w *World) ADB() string { return "" }
+func (w *World) ADB() string { return w.adb.Addr() }
 
 // SOCKS is the address of the SOCKS5 door into the world's internet.
-func (w *World) SOCKS() string { return "" }
+func (w *World) SOCKS() string { return w.socks.Addr().String() }
 
 // Control is the address of the HTTP control door.
-func (w *World) Control() string { return "" }
+func (w *World) Control() string { return w.control.addr() }
 
 // Phones are the phones of the farm, in the order of the configuration.
-func (w *World) Phones() []*Phone { return nil }
+func (w *World) Phones() []*Phone { return w.phones }
 
 // Phone is the phone with that serial, nil when there is none.
-func (w *World) Phone(serial string) *Phone { return nil }
+func (w *World) Phone(serial string) *Phone {
+	for _, p := range w.phones {
+		if p.serial == serial {
+			return p
+		}
+	}
+	return nil
+}
+
+// Ledger is what every simulated host truly received.
+func (w *World) Ledger() *internet.Ledger { return w.net.Ledger() }
+
+// Events are the uploads that the Sensors collector decoded.
+func (w *World) Events() *web.Events { return w.events }
 
 // FarmYAML is a farm.yaml that names this world's phones.
-func (w *World) FarmYAML() []byte { return nil }
+func (w *World) FarmYAML() []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "version: 1\nadb: [{server: %q}]\nphones:\n", w.ADB())
+	for _, p := range w.phones {
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", p.serial, "simulated, "+p.Personality())
+	}
+	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n", w.SOCKS(), w.cfg.Pace, w.cfg.Floor)
+	return []byte(b.String())
+}
 
 // FarmFile is the path of the farm.yaml that was written.
-func (w *World) FarmFile() string { return "" }
+func (w *World) FarmFile() string { return filepath.Join(w.dir, "farm.yaml") }
 
-// Personalities are the known names.
-func (w *World) Personalities() []string { return nil }
+// StopADB stops the ADB server, as adb kill-server does.
+func (w *World) StopADB() { w.adb.Stop() }
 
-// StopADB stops the ADB server; StartADB starts it again on the same address.
-func (w *World) StopADB() {}
-
-// StartADB starts the ADB server again after StopADB or host:kill.
-func (w *World) StartADB(ctx context.Context) error { return nil }
+// StartADB starts the ADB server again on the same address.
+func (w *World) StartADB(ctx context.Context) error {
+	if err := w.adb.Start(ctx, ""); err != nil {
+		return fmt.Errorf("sim: start the ADB server again: %w", err)
+	}
+	return nil
+}
 
 // Close ends everything and frees every port, file and goroutine.
-func (w *World) Close() error { return nil }
-
-// A Phone is one simulated phone.
-type Phone struct{}
-
-// Serial is the phone's ADB serial, with the world's id in it.
-func (p *Phone) Serial() string { return "" }
-
-// Personality is the name of what the phone's browser does.
-func (p *Phone) Personality() string { return "" }
-
-// Settings is a copy of the settings as "namespace/key" to value.
-func (p *Phone) Settings() map[string]string { return nil }
-
-// Mounts are the lines of the mounts made since boot.
-func (p *Phone) Mounts() []string { return nil }
-
-// Reverses are the reverse forwards as "tcp:8080 tcp:4000".
-func (p *Phone) Reverses() []string { return nil }
-
-// Fault makes a fault happen. arg is a duration or a number where the fault
-// takes one, and may be empty.
-func (p *Phone) Fault(ctx context.Context, name, arg string) error { return ErrUnknownFault }
+func (w *World) Close() error {
+	w.close.Do(func() {
+		w.stop()
+		if w.control != nil {
+			w.closed = errors.Join(w.closed, w.control.close())
+		}
+		if w.adb != nil {
+			w.adb.Stop()
+		}
+		if w.socks != nil {
+			_ = w.socks.Close()
+		}
+		for _, p := range w.phones {
+			p.end()
+		}
+		if w.net != nil {
+			w.closed = errors.Join(w.closed, w.net.Close())
+		}
+		w.running.Wait()
+		if w.made {
+			w.closed = errors.Join(w.closed, os.RemoveAll(w.dir))
+		}
+	})
+	return w.closed
+}

@@ -213,7 +213,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 		p.fail(&file.Gateway, "gateway: capture at the access point is not built yet; remove it and list what the phones can do under capture")
 	}
 	if n := &file.Pace; n.Kind != 0 {
-		if err := n.Decode(&f.Pace); err != nil || f.Pace <= 0 || f.Pace > 100 {
+		if err := n.Decode(&f.Pace); err != nil || !(f.Pace > 0 && f.Pace <= 100) {
 			p.fail(n, "pace %q must be a number above 0; 1 on real phones", n.Value)
 		}
 	}

@@ -26,7 +26,7 @@ type Engine struct {
 var (
 	DuckDuckGo = Engine{
 		Name: "DuckDuckGo", Host: "duckduckgo.com", Path: "/", Param: "q", Title: " at DuckDuckGo",
-		Known: map[string][]string{"t": {"mi_browser", "h_", "hx", "ha"}, "ia": {"web"}},
+		Known: map[string][]string{"t": {"xiaomi", "h_", "hx", "ha"}, "ia": {"web"}},
 	}
 	Google = Engine{
 		Name: "Google", Host: "www.google.com", Path: "/search", Param: "q", Title: " - Google Search",

@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// control is the door through which another process breaks the farm and reads
+// the truth:
+//
+//	GET  /phones/SERIAL               settings, mounts, reverses and state
+//	POST /phones/SERIAL/faults/NAME   a fault of Faults; ?arg= is its argument
+//	POST /adb/stop, /adb/start        the ADB server
+//	GET  /ledger                      what every simulated host received
+type control struct {
+	ln     net.Listener
+	server *http.Server
+	done   chan struct{}
+}
+
+func openControl(ctx context.Context, w *World, addr string) (*control, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &control{ln: ln, done: make(chan struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /phones/{serial}", w.showPhone)
+	mux.HandleFunc("POST /phones/{serial}/faults/{name}", w.breakPhone)
+	mux.HandleFunc("POST /adb/stop", func(http.ResponseWriter, *http.Request) { w.StopADB() })
+	mux.HandleFunc("POST /adb/start", func(rw http.ResponseWriter, r *http.Request) {
+		if err := w.StartADB(r.Context()); err != nil {
+			http.Error(rw, err.Error(), http.StatusConflict)
+		}
+	})
+	mux.HandleFunc("GET /ledger", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.Ledger().Entries()) })
+	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		defer close(c.done)
+		_ = c.server.Serve(ln)
+	}()
+	return c, nil
+}
+
+func (c *control) addr() string { return c.ln.Addr().String() }
+
+func (c *control) close() error {
+	err := c.server.Close()
+	<-c.done
+	return err
+}
+
+func (w *World) showPhone(rw http.ResponseWriter, r *http.Request) {
+	p := w.Phone(r.PathValue("serial"))
+	if p == nil {
+		http.Error(rw, "no such phone", http.StatusNotFound)
+		return
+	}
+	answer(rw, map[string]any{
+		"serial": p.Serial(), "personality": p.Personality(), "state": p.State(),
+		"settings": p.Settings(), "mounts": p.Mounts(), "reverses": p.Reverses(),
+	})
+}
+
+func (w *World) breakPhone(rw http.ResponseWriter, r *http.Request) {
+	p := w.Phone(r.PathValue("serial"))
+	if p == nil {
+		http.Error(rw, "no such phone", http.StatusNotFound)
+		return
+	}
+	err := p.Fault(r.Context(), r.PathValue("name"), r.URL.Query().Get("arg"))
+	switch {
+	case errors.Is(err, ErrUnknownFault):
+		http.Error(rw, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(rw, err.Error(), http.StatusConflict)
+	}
+}
+
+func answer(rw http.ResponseWriter, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	// The reader has gone when this fails; there is nobody to tell.
+	_ = json.NewEncoder(rw).Encode(v)
+}

@@ -1,0 +1,417 @@
+package sim
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/offproof/offproof/devices/sim/apps"
+	"github.com/offproof/offproof/devices/sim/browser"
+	"github.com/offproof/offproof/devices/sim/door"
+	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/devices/sim/screen"
+	"github.com/offproof/offproof/devices/sim/userland"
+)
+
+// bootTime is how long a reboot takes, before the pace.
+const bootTime = 30 * time.Second
+
+// noiseEvery is the time between records of the other app, before the pace.
+const noiseEvery = 30 * time.Second
+
+// A Phone is one simulated phone.
+type Phone struct {
+	w       *World
+	serial  string
+	stack   *internet.Stack
+	display *screen.Display
+	browser *browser.Browser
+	sys     *userland.System
+	life    context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
+	roots   *x509.CertPool
+
+	mu      sync.Mutex
+	booting bool
+	noise   context.CancelFunc
+	running sync.WaitGroup
+}
+
+func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *rand.Rand) (*Phone, error) {
+	personality := pc.Behaviour
+	if personality == nil {
+		name := pc.Personality
+		if name == "" {
+			name = "honest"
+		}
+		found, ok := browser.Find(name)
+		if !ok {
+			return nil, fmt.Errorf("sim: no personality is named %q; known are %s", name, strings.Join(Personalities(), ", "))
+		}
+		personality = &found
+	}
+	p := &Phone{w: w, serial: serial, life: life, roots: x509.NewCertPool()}
+	p.roots.AppendCertsFromPEM(w.net.Roots())
+	var err error
+	if p.stack, err = w.net.Attach(internet.StackConfig{Name: serial}); err != nil {
+		return nil, fmt.Errorf("sim: attach %s: %w", serial, err)
+	}
+	id := userland.RedmiNote8(serial, fmt.Sprintf("%016x", rng.Uint64()))
+	now := func() time.Time {
+		if p.sys == nil {
+			return time.Now()
+		}
+		return p.sys.Now()
+	}
+	p.display = screen.New(now)
+	p.browser = browser.New(browser.Config{
+		Network: p.stack, Pace: w.cfg.Pace, Personality: *personality, Now: now, Log: w.cfg.Log, PinnedRoots: p.roots,
+		Roots: func() *x509.CertPool { return p.sys.TrustedRoots() },
+		Proxy: func() string { return p.sys.HTTPProxy() },
+		Identity: browser.Identity{
+			AndroidID: id.AndroidID, Model: id.Model, Manufacturer: id.Manufacturer, OSVersion: id.Release, Build: id.BuildID,
+			MIUIVersion: id.Incremental, Region: id.Region,
+		},
+	})
+	p.sys, err = userland.New(userland.Config{
+		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
+		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
+		Packages: []userland.Package{
+			{Name: browser.Package, Version: p.browser.Version(), Code: 12020600, UID: p.browser.UID(), Main: browser.MainActivity},
+			{Name: browser.DelegatePackage, Version: "3.6.13", Code: 30613, UID: p.browser.DelegateUID(), System: true, Running: true},
+			{Name: apps.WeatherPackage, Version: "4.1.0", Code: 410, UID: apps.WeatherUID, Running: true},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sim: boot %s: %w", serial, err)
+	}
+	p.display.Install(p.browser)
+	p.sys.OnReboot(p.reboot)
+	p.startNoise()
+	return p, nil
+}
+
+// Personalities are the names of the built-in personalities.
+func Personalities() []string {
+	var names []string
+	for _, p := range browser.All() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (p *Phone) startNoise() {
+	ctx, cancel := context.WithCancel(p.life)
+	p.mu.Lock()
+	p.noise = cancel
+	p.mu.Unlock()
+	p.running.Go(func() {
+		apps.Push(ctx, apps.PushConfig{Network: p.stack, Roots: p.roots, Every: noiseEvery, Pace: p.w.cfg.Pace, Now: p.sys.Now, Log: p.w.cfg.Log})
+	})
+}
+
+// end is the end of the phone with its world.
+func (p *Phone) end() {
+	p.mu.Lock()
+	p.booting = true // No reboot begins any more.
+	noise := p.noise
+	p.mu.Unlock()
+	noise()
+	p.browser.Close()
+	p.display.Close()
+	p.sys.Shutdown()
+	p.running.Wait()
+	p.stack.Close()
+}
+
+// Serial is the phone's ADB serial, with the world's id in it.
+func (p *Phone) Serial() string { return p.serial }
+
+// Personality is the name of what the phone's browser does.
+func (p *Phone) Personality() string { return p.browser.Personality().Name }
+
+// Browser is the phone's browser, whose state is the truth.
+func (p *Phone) Browser() *browser.Browser { return p.browser }
+
+// Settings is a copy of the settings as "namespace/key" to value.
+func (p *Phone) Settings() map[string]string { return p.sys.Settings() }
+
+// Mounts are the lines of the mounts made since boot.
+func (p *Phone) Mounts() []string { return p.sys.Mounts() }
+
+// Reverses are the reverse forwards as "tcp:8080 tcp:4000".
+func (p *Phone) Reverses() []string { return p.w.adb.Reverses(p.serial) }
+
+// State is the phone's ADB state, "" when it is unplugged.
+func (p *Phone) State() string { return string(p.w.adb.StateOf(p.serial)) }
+
+// reboot takes the phone down and brings it up again after the boot time, as a
+// real one: settings and files persist; processes, mounts and reverses do not.
+func (p *Phone) reboot() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.booting || p.life.Err() != nil {
+		return
+	}
+	p.booting = true
+	p.running.Go(func() {
+		p.w.adb.SetState(p.serial, door.Absent)
+		p.noise()
+		p.display.ForceStop(browser.Package)
+		p.sys.Shutdown()
+		t := time.NewTimer(time.Duration(float64(bootTime) * p.w.cfg.Pace))
+		defer t.Stop()
+		select {
+		case <-p.life.Done():
+			return
+		case <-t.C:
+		}
+		p.sys.Boot()
+		p.startNoise()
+		p.mu.Lock()
+		p.booting = false
+		p.mu.Unlock()
+		p.w.adb.SetState(p.serial, door.Device)
+	})
+}
+
+// Faults are the names that Fault knows, each with what it does.
+func Faults() map[string]string {
+	return map[string]string{
+		"reboot":         "restarts the phone",
+		"unplug":         "takes the phone off its cable",
+		"plug":           "puts it back",
+		"unauthorized":   "makes the phone forget this computer",
+		"offline":        "makes adbd not answer",
+		"online":         "ends unauthorized and offline",
+		"kill-tcpdump":   "kills every tcpdump on the phone",
+		"tcpdump-silent": "tcpdump runs and shows nothing more (argument off ends it)",
+		"drop-packets":   "loses every n-th packet, and says so (argument n, 0 ends it)",
+		"clock-jump":     "moves the phone's clock by a time (argument such as 1h)",
+		"network-down":   "turns Wi-Fi off",
+		"network-up":     "turns it on again",
+		"cut-reverse":    "removes the phone's reverse connections",
+	}
+}
+
+// Fault makes a fault of Faults happen. arg is a duration or a number where the
+// fault takes one, and may be empty.
+func (p *Phone) Fault(ctx context.Context, name, arg string) error {
+	switch name {
+	case "reboot":
+		p.reboot()
+	case "unplug":
+		p.w.adb.SetState(p.serial, door.Absent)
+	case "plug", "online":
+		p.w.adb.SetState(p.serial, door.Device)
+	case "unauthorized":
+		p.w.adb.SetState(p.serial, door.Unauthorized)
+	case "offline":
+		p.w.adb.SetState(p.serial, door.Offline)
+	case "kill-tcpdump":
+		if p.sys.KillByName("tcpdump", syscall.SIGKILL) == 0 {
+			return fmt.Errorf("sim: no tcpdump runs on %s", p.serial)
+		}
+	case "tcpdump-silent":
+		p.sys.SetTapSilent(arg != "off")
+	case "drop-packets":
+		n, err := strconv.Atoi(arg)
+		if err != nil || n < 0 {
+			return fmt.Errorf("sim: drop-packets needs a number, not %q", arg)
+		}
+		p.sys.SetDropEvery(n)
+	case "clock-jump":
+		d, err := time.ParseDuration(arg)
+		if err != nil {
+			return fmt.Errorf("sim: clock-jump needs a time such as 1h: %w", err)
+		}
+		p.sys.JumpClock(d)
+	case "network-down":
+		p.stack.SetUp(false)
+	case "network-up":
+		p.stack.SetUp(true)
+	case "cut-reverse":
+		return p.cutReverse(ctx)
+	default:
+		return fmt.Errorf("%w: %q", ErrUnknownFault, name)
+	}
+	return nil
+}
+
+// cutReverse does what `adb reverse --remove-all` does, by the same protocol.
+func (p *Phone) cutReverse(ctx context.Context) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.w.ADB())
+	if err != nil {
+		return fmt.Errorf("sim: cut reverse: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // Nothing more is said.
+	for _, request := range []string{"host:transport:" + p.serial, "reverse:killforward-all"} {
+		if _, err := fmt.Fprintf(conn, "%04x%s", len(request), request); err != nil {
+			return fmt.Errorf("sim: cut reverse: %w", err)
+		}
+		var answer [4]byte
+		if _, err := io.ReadFull(conn, answer[:]); err != nil {
+			return fmt.Errorf("sim: cut reverse: %w", err)
+		}
+		if string(answer[:]) != "OKAY" {
+			return errors.New("sim: cut reverse: the server refused " + request)
+		}
+	}
+	return nil
+}
+
+// link is the phone as the ADB door sees it.
+func (p *Phone) link() door.Phone { return doorPhone{p} }
+
+type doorPhone struct{ p *Phone }
+
+func (d doorPhone) Serial() string    { return d.p.serial }
+func (d doorPhone) Product() string   { return "ginkgo" }
+func (d doorPhone) Model() string     { return "Redmi_Note_8" }
+func (d doorPhone) Device() string    { return "ginkgo" }
+func (d doorPhone) Reboot()           { d.p.reboot() }
+func (d doorPhone) Files() door.Files { return doorFiles{d.p.sys.FS()} }
+
+func (d doorPhone) Open(ctx context.Context, script string, mode door.Mode, out, errs func([]byte) error) (door.Session, error) {
+	modes := map[door.Mode]userland.Mode{door.Merged: userland.Merged, door.Separate: userland.Separate, door.Terminal: userland.Terminal}
+	s, err := d.p.sys.Open(ctx, script, modes[mode], userland.StdIO{Out: out, Err: errs})
+	if err != nil {
+		return nil, fmt.Errorf("sim: open a shell on %s: %w", d.p.serial, err)
+	}
+	return s, nil
+}
+
+func (d doorPhone) Dial(ctx context.Context, port int) (net.Conn, error) {
+	return d.p.stack.Dial(ctx, 2000, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
+
+func (d doorPhone) Listen(port int) (net.Listener, error) {
+	return d.p.stack.Listen(2000, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
+
+type doorFiles struct{ fs *userland.FS }
+
+func (f doorFiles) Stat(name string) (door.Stat, error)  { return statOf(f.fs.Stat(name)) }
+func (f doorFiles) Lstat(name string) (door.Stat, error) { return statOf(f.fs.Lstat(name)) }
+
+func (f doorFiles) ReadDir(name string) ([]door.Stat, error) {
+	list, err := f.fs.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]door.Stat, 0, len(list))
+	for _, i := range list {
+		s, _ := statOf(i, nil)
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (f doorFiles) Get(name string, w io.Writer) error { return f.fs.Get(name, w) }
+func (f doorFiles) Put(name string, r io.Reader, perm fs.FileMode) error {
+	return f.fs.Put(name, r, perm)
+}
+func (f doorFiles) Chtimes(name string, t time.Time) error { return f.fs.Chtimes(name, t) }
+func (f doorFiles) Symlink(target, name string) error      { return f.fs.Symlink(target, name) }
+
+// statOf writes a file's description as Linux's struct stat has it.
+func statOf(i *userland.FileInfo, err error) (door.Stat, error) {
+	if err != nil {
+		return door.Stat{}, err
+	}
+	mode := uint32(i.Mode().Perm())
+	switch {
+	case i.IsDir():
+		mode |= syscall.S_IFDIR
+	case i.Mode()&fs.ModeSymlink != 0:
+		mode |= syscall.S_IFLNK
+	case i.Mode()&fs.ModeCharDevice != 0:
+		mode |= syscall.S_IFCHR
+	default:
+		mode |= syscall.S_IFREG
+	}
+	return door.Stat{
+		Name: i.Name(), Mode: mode, UID: uint32(i.UID), GID: uint32(i.GID), Ino: i.Ino, Size: i.Size(), Mtime: i.ModTime(), //nolint:gosec // Small numbers.
+	}, nil
+}
+
+// stackNetwork is the phone's network as its userland sees it.
+type stackNetwork struct{ *internet.Stack }
+
+func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr) (time.Duration, error) {
+	pong, err := n.Stack.Ping(ctx, to.String())
+	return pong.RTT, err
+}
+
+func (n stackNetwork) Interfaces() []userland.Interface {
+	counters := n.Counters()
+	out := []userland.Interface{{Name: "lo", Up: true}, {Name: "wlan0", MAC: n.MAC(), Up: n.Up()}}
+	for i := range out {
+		out[i].Prefixes = n.Addrs(out[i].Name)
+		out[i].Counters = userland.Counters(counters[out[i].Name])
+	}
+	return out
+}
+
+func (n stackNetwork) UIDCounters() map[string]map[int]userland.Counters {
+	out := map[int]userland.Counters{}
+	for uid, c := range n.Stack.UIDCounters() {
+		out[uid] = userland.Counters(c)
+	}
+	return map[string]map[int]userland.Counters{"wlan0": out}
+}
+
+func (n stackNetwork) Sockets() []userland.Socket {
+	list := n.Stack.Sockets()
+	out := make([]userland.Socket, 0, len(list))
+	for _, s := range list {
+		proto, v6 := strings.CutSuffix(s.Proto, "6")
+		out = append(out, userland.Socket{
+			Proto: proto, IPv6: v6, Local: s.Local, Remote: s.Remote, State: int(s.State), UID: s.UID, Inode: s.Inode,
+		})
+	}
+	return out
+}
+
+func (n stackNetwork) Tap(iface string, deliver func(at time.Time, frame []byte)) (userland.Tap, error) {
+	return n.OpenTap(iface, deliver), nil
+}
+
+// displayScreen is the phone's screen as its userland sees it.
+type displayScreen struct{ *screen.Display }
+
+func (d displayScreen) Text(text string) error {
+	d.Display.Text(text)
+	return nil
+}
+
+func (d displayScreen) Start(in userland.Intent) (component string, delivered bool, err error) {
+	r, err := d.Launch(intent(in))
+	if err != nil {
+		return "", false, fmt.Errorf("%w: %w", userland.ErrNoActivity, err)
+	}
+	return r.Component, r.Delivered, nil
+}
+
+func (d displayScreen) Resolve(in userland.Intent) (string, error) {
+	c, err := d.Display.Resolve(intent(in))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", userland.ErrNoActivity, err)
+	}
+	return c, nil
+}
+
+func intent(in userland.Intent) screen.Intent {
+	return screen.Intent{Action: in.Action, Component: in.Component, Package: in.Package, Data: in.Data, Extras: in.Extras, Categories: in.Categories}
+}

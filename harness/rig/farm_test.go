@@ -1,0 +1,147 @@
+package rig_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offproof/offproof/harness/rig"
+)
+
+const good = `version: 1
+adb: [{server: "127.0.0.1:5037"}]
+phones:
+  - {serial: "R58M0000000", capture: [tcpdump, proxy]}
+  - serial: emulator-5554
+    capture: [tcpdump]
+    interface: eth0
+    note: lab's own
+uplink: {socks5: "127.0.0.1:1080", roots: lab-roots.pem}
+pace: 0.5
+floor: 10m
+state: state
+evidence: runs
+`
+
+func TestParseReadsEveryField(t *testing.T) {
+	dir := t.TempDir()
+	f, err := rig.Parse(filepath.Join(dir, "farm.yaml"), []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Phones) != 2 || f.Phones[0].Serial != "R58M0000000" || len(f.Phones[0].Capture) != 2 || f.Phones[1].Interface != "eth0" || f.Phones[1].Note != "lab's own" {
+		t.Errorf("phones %+v", f.Phones)
+	}
+	if f.Servers[0] != "127.0.0.1:5037" || f.Uplink.SOCKS5 != "127.0.0.1:1080" || f.Pace != 0.5 || f.Floor != 10*time.Minute {
+		t.Errorf("got %+v", f)
+	}
+	if f.Uplink.Roots != filepath.Join(dir, "lab-roots.pem") || f.State != filepath.Join(dir, "state") || f.Evidence != filepath.Join(dir, "runs") {
+		t.Errorf("paths are not relative to the file: %+v", f)
+	}
+}
+
+func TestParseDefaults(t *testing.T) {
+	f, err := rig.Parse(filepath.Join(t.TempDir(), "farm.yaml"), []byte("version: 1\nphones: [{serial: a, capture: [proxy]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Pace != 1 || f.Floor != 15*time.Minute || f.Servers[0] != "127.0.0.1:5037" || f.State == "" || filepath.Base(f.Evidence) != "runs" {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestParseNamesTheLine(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		line int
+		want string
+	}{
+		"empty":                  {"", 0, "empty"},
+		"no version":             {"phones: [{serial: a, capture: [proxy]}]\n", 0, "version"},
+		"another version":        {"version: 2\n", 1, "version: 1"},
+		"unknown key":            {"version: 1\nfones: []\n", 2, "fones"},
+		"unknown key inside":     {strings.Replace(good, "note:", "nope:", 1), 8, "nope"},
+		"no phones":              {"version: 1\n", 0, "never touched"},
+		"no serial":              {"version: 1\nphones:\n  - {capture: [proxy]}\n", 0, "no serial"},
+		"no capture":             {"version: 1\nphones:\n  - {serial: a}\n", 3, "lists no capture"},
+		"unknown capture":        {"version: 1\nphones:\n  - serial: a\n    capture:\n      - proxy\n      - pcapdroid\n", 6, "pcapdroid"},
+		"listed twice":           {"version: 1\nphones:\n  - {serial: a, capture: [proxy]}\n  - {serial: a, capture: [proxy]}\n", 4, "twice"},
+		"server without port":    {"version: 1\nadb: [{server: localhost}]\nphones: [{serial: a, capture: [proxy]}]\n", 2, "host:port"},
+		"uplink without port":    {"version: 1\nphones: [{serial: a, capture: [proxy]}]\nuplink: {socks5: lab}\n", 3, "host:port"},
+		"pace of nothing":        {"version: 1\npace: 0\nphones: [{serial: a, capture: [proxy]}]\n", 2, "pace"},
+		"pace in words":          {"version: 1\npace: fast\nphones: [{serial: a, capture: [proxy]}]\n", 2, "pace"},
+		"pace that is no number": {"version: 1\npace: .nan\nphones: [{serial: a, capture: [proxy]}]\n", 2, "pace"},
+		"floor without unit":     {"version: 1\nfloor: 15\nphones: [{serial: a, capture: [proxy]}]\n", 2, "15m"},
+		"floor below nothing":    {"version: 1\nfloor: -15m\nphones: [{serial: a, capture: [proxy]}]\n", 2, "15m"},
+		"gateway":                {"version: 1\ngateway: {command: [x]}\nphones: [{serial: a, capture: [proxy]}]\n", 2, "not built yet"},
+		"a list":                 {"- a\n", 1, ""},
+		"broken YAML":            {"version: 1\nphones: [\n", 0, ""},
+		"tabs":                   {"version: 1\n\tphones: []\n", 2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := rig.Parse("farm.yaml", []byte(c.text))
+			var farm *rig.FarmError
+			if !errors.As(err, &farm) {
+				t.Fatalf("got %v, want a FarmError", err)
+			}
+			if c.line != 0 && farm.Line != c.line {
+				t.Errorf("line %d, want %d: %v", farm.Line, c.line, err)
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is not one line that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestFindLooksUpToTheModule(t *testing.T) {
+	root := t.TempDir()
+	deep := filepath.Join(root, "specs", "deep")
+	if err := os.MkdirAll(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string) {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find := func() string {
+		t.Helper()
+		path, err := rig.Find(deep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv(rig.FarmVariable, "")
+	write("go.mod")
+	if got := find(); got != "" {
+		t.Errorf("found %q where there is none", got)
+	}
+	write("farm.yaml")
+	if got := find(); got != filepath.Join(root, "farm.yaml") {
+		t.Errorf("found %q", got)
+	}
+	t.Setenv(rig.FarmVariable, "lab/other.yaml")
+	if got := find(); got != filepath.Join(root, "lab", "other.yaml") {
+		t.Errorf("$%s relative to the module: %q", rig.FarmVariable, got)
+	}
+	t.Setenv(rig.FarmVariable, "/etc/farm.yaml")
+	if got := find(); got != "/etc/farm.yaml" {
+		t.Errorf("absolute $%s: %q", rig.FarmVariable, got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("version: 1\nphones: [\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		farm, err := rig.Parse("farm.yaml", text)
+		if err == nil && (len(farm.Phones) == 0 || farm.Pace <= 0 || farm.Floor <= 0) {
+			t.Errorf("accepted %+v", farm)
+		}
+	})
+}
