@@ -90,6 +90,8 @@ func (c *client) host(ctx context.Context, req string) error {
 	want := chosen{}
 	rest, ok := strings.CutPrefix(req, "host:")
 	switch {
+	case ok && c.phone != nil:
+		want.serial = c.phone.Serial() // adb chooses a phone first when it forwards
 	case ok:
 	case strings.HasPrefix(req, "host-serial:"):
 		want.serial, rest = c.s.splitSerial(strings.TrimPrefix(req, "host-serial:"))

@@ -43,7 +43,7 @@ func systemPackages(id Identity, more []Package) []Package {
 		{Name: "com.miui.home", Version: "RELEASE-4.12.6.5089-02201440", Code: 412605089, UID: 10046, System: true, Running: true, Main: "com.miui.home.launcher.Launcher"},
 		{Name: "com.miui.calculator", Version: "10.2.5", Code: 10020005, UID: 10070, System: true, Main: "com.miui.calculator.cal.CalculatorActivity"},
 		{Name: "com.miui.securitycenter", Version: "4.4.8-200309.0.1", Code: 40000448, UID: 1000, System: true, Running: true},
-		{Name: "com.xiaomi.xmsf", Version: "4.0.17", Code: 40000017, UID: 10078, System: true, Running: true},
+		{Name: "com.xiaomi.xmsf", Version: "4.0.17", Code: 40000017, UID: 10052, System: true, Running: true},
 		{Name: "com.xiaomi.finddevice", Version: "3.8.9", Code: 380009, UID: 6110, System: true, Running: true},
 	}
 	for _, p := range more {

@@ -363,3 +363,18 @@ func parseSignal(word string) (syscall.Signal, bool) {
 	sig := unix.SignalNum(name)
 	return sig, sig != 0
 }
+
+// SessionProcesses are the processes that sessions have started and that still
+// run, as "PID command line".
+func (s *System) SessionProcesses() []string {
+	lines := []string{}
+	for _, e := range s.processes() {
+		s.procMu.Lock()
+		mine := s.procs[e.pid] != nil
+		s.procMu.Unlock()
+		if mine {
+			lines = append(lines, itoa(e.pid)+" "+strings.Join(e.args, " "))
+		}
+	}
+	return lines
+}
