@@ -125,27 +125,23 @@ func (f *fragments) expired(now time.Time) *datagram {
 // packet joins the parts, up to the first byte that is not there.
 func (d *datagram) packet() packet {
 	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size}
-	end := d.total
+	whole, wire := true, 0
 	for _, part := range d.parts {
+		wire += len(part.data) + part.missing
 		from := len(p.payload) - part.offset
-		if from < 0 {
-			break
+		if !whole || from < 0 {
+			whole = false
+			continue
 		}
 		if from < len(part.data) {
 			p.payload = append(p.payload, part.data[from:]...)
 		}
-		if part.missing > 0 {
-			break
-		}
+		whole = part.missing == 0
 	}
-	if end < 0 {
-		for _, part := range d.parts {
-			end = max(end, part.offset+len(part.data)+part.missing)
-		}
+	if d.total >= 0 {
+		p.payload = p.payload[:min(len(p.payload), d.total)]
+		wire = min(wire, d.total)
 	}
-	if end >= 0 && len(p.payload) > end {
-		p.payload = p.payload[:end]
-	}
-	p.missing = max(0, end-len(p.payload))
+	p.missing = max(0, wire-len(p.payload))
 	return p
 }

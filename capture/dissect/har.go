@@ -175,13 +175,15 @@ func ReadHAR(r io.Reader) (*Capture, error) {
 		if key != "log" {
 			return h.pass()
 		}
-		h.found = true
-		return h.object(func(key string) error {
+		err := h.object(func(key string) error {
+			h.found = true
 			if key != "entries" {
 				return h.pass()
 			}
 			return h.entries()
 		})
+		h.found = h.found || err == nil
+		return err
 	})
 	if !h.found {
 		return nil, fmt.Errorf("%w: it has no \"log\"", ErrFormat)

@@ -91,7 +91,7 @@ func (t *httpTalk) data(dir int, b []byte, at time.Time) bool {
 			var whole bool
 			if b, whole = h.gather(b, maxHTTPHead, true); !whole {
 				if len(h.buf) > maxHTTPHead {
-					return t.lose(dir)
+					return t.lose(dir, b)
 				}
 				return true
 			}
@@ -99,7 +99,8 @@ func (t *httpTalk) data(dir int, b []byte, at time.Time) bool {
 			h.buf = nil
 			next, ok := t.message(dir, h, head)
 			if !ok {
-				return t.lose(dir)
+				t.flow.keepUnread(t.engine, dir, head)
+				return t.lose(dir, b)
 			}
 			if next != nil {
 				next(b, at)
@@ -118,15 +119,15 @@ func (t *httpTalk) data(dir int, b []byte, at time.Time) bool {
 			var whole bool
 			if b, whole = h.gather(b, maxChunkLine, false); !whole {
 				if len(h.buf) > maxChunkLine {
-					return t.lose(dir)
+					return t.lose(dir, b)
 				}
 				return true
 			}
 			line := strings.TrimRight(string(h.buf), "\r\n")
-			h.buf = nil
 			if !t.line(dir, h, line) {
-				return t.lose(dir)
+				return t.lose(dir, b)
 			}
+			h.buf = nil
 		case expectNothing:
 			return false
 		}
@@ -158,10 +159,13 @@ const (
 	neverEnded = "the request was never completed"
 )
 
-// lose gives a direction up until a message begins in a segment of its own.
-func (t *httpTalk) lose(dir int) bool {
+// lose gives a direction up until a message begins in a segment of its own. What
+// was sent and is not understood, rest included, is kept to be searched.
+func (t *httpTalk) lose(dir int, rest []byte) bool {
 	h := &t.half[dir]
 	t.partial(dir, h, incomplete)
+	t.flow.keepUnread(t.engine, dir, h.buf)
+	t.flow.keepUnread(t.engine, dir, rest)
 	if h.x != nil {
 		t.cutShort(dir, h.x)
 		if dir == t.client && h.x.Failure == "" && !h.x.replied {
@@ -307,10 +311,19 @@ func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Hea
 			t.flow.connect = strings.TrimPrefix(x.URL, "connect://")
 		}
 		x.End = h.last
+		h.x = nil
+		up := &t.half[t.client]
+		early, at := up.buf, up.last
+		up.buf = nil
+		t.end()
 		t.talk.change()
-		return func(b []byte, at time.Time) {
+		return func(b []byte, now time.Time) {
+			// A client may speak the other protocol before it is told that it may.
+			if len(early) > 0 {
+				t.talk.data(t.engine, t.flow, t.client, early, at)
+			}
 			if len(b) > 0 {
-				t.talk.data(t.engine, t.flow, dir, b, at)
+				t.talk.data(t.engine, t.flow, dir, b, now)
 			}
 		}, true
 	case x.Method == "HEAD", status == 204, status == 304:
@@ -392,7 +405,9 @@ func (t *httpTalk) advance(dir int, h *httpHalf) {
 func (t *httpTalk) line(dir int, h *httpHalf, line string) bool {
 	switch h.state {
 	case expectSize:
-		size, _, _ := strings.Cut(line, ";")
+		size, extension, _ := strings.Cut(line, ";")
+		// Nobody uses extensions of chunks, so what one says is worth a look.
+		t.flow.keepUnread(t.engine, dir, []byte(extension))
 		n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 64)
 		if err != nil || n < 0 {
 			return false
@@ -437,7 +452,7 @@ func (t *httpTalk) gap(dir, n int) bool {
 	h := &t.half[dir]
 	within := (h.state == expectBody || h.state == expectChunk) && h.left >= int64(n) || h.state == expectRest
 	if !within {
-		return t.lose(dir)
+		return t.lose(dir, nil)
 	}
 	t.cutShort(dir, h.x)
 	if dir == t.client {

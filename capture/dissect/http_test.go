@@ -194,3 +194,44 @@ func itoa(n int) string {
 	}
 	return itoa(n/10) + string(rune('0'+n%10))
 }
+
+// TestNothingSentIsForgotten has requests in which the protocol goes wrong: what
+// was sent must turn up somewhere.
+func TestNothingSentIsForgotten(t *testing.T) {
+	for name, text := range map[string]string{
+		"behind a request":       "GET / HTTP/1.1\r\nHost: a\r\n\r\n\x00\x01 canary in junk",
+		"as a second request":    "GET / HTTP/1.1\r\nHost: a\r\n\r\ncanary is no request line\r\n\r\n",
+		"as a size of a chunk":   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\ncanary\r\n",
+		"behind the last chunk":  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\ncanary\r\nand\r\n",
+		"where a chunk ends":     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxcanary\r\nand\r\n",
+		"in a trailer":           "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: canary\r\n\r\n",
+		"before a reply":         "CONNECT a:1 HTTP/1.1\r\n\r\n\x01canary",
+		"in an endless line":     "GET /" + strings.Repeat("a", 70_000) + "canary",
+		"in an endless field":    "GET / HTTP/1.1\r\nX: " + strings.Repeat("a", 300_000) + "canary\r\n",
+		"in a field without end": "GET / HTTP/1.1\r\nHost: a\r\nX: canary",
+		"behind a chunk's size":  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;canary\r\nx\r\n0\r\n\r\n",
+		"as HTTP/2":              "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ncanary",
+	} {
+		for _, mss := range []int{1, 9, 1400} {
+			lines := []line{{true, text}}
+			if name == "before a reply" {
+				lines = append(lines, line{false, "HTTP/1.1 200 OK\r\n\r\n"})
+			}
+			c := readClean(t, speak(t, mss, lines...))
+			var all strings.Builder
+			for _, x := range c.Exchanges {
+				all.WriteString(x.URL)
+				all.Write(x.RequestBody)
+				for _, h := range x.RequestHeader {
+					all.WriteString(h.Value)
+				}
+			}
+			for _, u := range c.Unread {
+				all.Write(u.Data)
+			}
+			if !strings.Contains(all.String(), "canary") {
+				t.Errorf("%s, segments of %d: the canary is lost: exchanges %d, unread %d", name, mss, len(c.Exchanges), len(c.Unread))
+			}
+		}
+	}
+}
