@@ -63,8 +63,8 @@ is of another format or cannot be read.`,
 func (in *inspection) check() error {
 	var all []canary.Canary
 	for _, text := range in.canaries {
-		if len(strings.TrimSpace(text)) < 4 {
-			return fmt.Errorf("inspect: --canary %q is too short: a text of fewer than 4 characters is found by chance", text)
+		if len(strings.TrimSpace(text)) < canary.ShortestText {
+			return fmt.Errorf("inspect: --canary %q is too short: a text of fewer than %d bytes is found by chance", text, canary.ShortestText)
 		}
 		all = append(all, canary.Canary{ID: text, Term: text})
 	}

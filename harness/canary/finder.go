@@ -43,18 +43,22 @@ const (
 	multiplier  = 0x9E37_79B9_7F4A_7C15
 )
 
-// NewFinder prepares a search for the canaries, shams included. Terms that are
-// no two words of six letters or more cannot be found and are left out. salts
+// NewFinder prepares a search for the canaries, shams included. A term that is
+// no two words of six letters or more, such as an identifier of the phone, is
+// searched as it is and in the disguises that need no words; one of fewer than
+// ShortestText bytes cannot be found. salts
 // are strings that a hash may have before or after the term, such as a package
 // name or a device's id.
 func NewFinder(canaries []Canary, salts ...string) *Finder {
 	f := &Finder{}
 	for _, c := range canaries {
 		t, ok := newTerm(c.Term)
-		if !ok {
-			continue
+		at := int32(len(f.terms)) //nolint:gosec // Memory bounds the number of canaries far below.
+		if ok {
+			f.patterns = append(f.patterns, t.patterns(at, salts)...)
+		} else {
+			f.patterns = append(f.patterns, literal(c.Term, at)...)
 		}
-		f.patterns = append(f.patterns, t.patterns(int32(len(f.terms)), salts)...) //nolint:gosec // Memory bounds the number of canaries far below.
 		f.canaries = append(f.canaries, c)
 		f.terms = append(f.terms, t)
 	}

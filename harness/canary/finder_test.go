@@ -259,7 +259,7 @@ func TestSaltsAreTried(t *testing.T) {
 }
 
 func TestTermsThatCannotBeFoundAreLeftOut(t *testing.T) {
-	for _, term := range []string{"", "a", "short words", "nospacesatallhere", "Upper Lettersx", "three little words"} {
+	for _, term := range []string{"", "a", "short"} {
 		if got := canary.NewFinder([]canary.Canary{{Term: term}}).FindRaw([]byte("text with " + term)); len(got) > 0 {
 			t.Errorf("%q: %+v", term, got)
 		}

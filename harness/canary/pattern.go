@@ -44,6 +44,7 @@ const (
 	kindHex
 	kindHash // key as it is
 	kindHashHex
+	kindLiteral // key in any case
 )
 
 // A pattern is one way in which a canary may begin.
@@ -194,7 +195,7 @@ func (p *pattern) verify(t *term, b []byte, i int) (hit, bool) {
 		if !bytes.HasPrefix(b[i:], p.key) {
 			return hit{}, false
 		}
-	case kindHashHex:
+	case kindHashHex, kindLiteral:
 		if matching(b[i:], p.key) < len(p.key) {
 			return hit{}, false
 		}

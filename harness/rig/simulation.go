@@ -14,7 +14,7 @@ import (
 // 15 s times the pace, and a window is at least the floor times the pace.
 const (
 	SimulatedPace  = 0.02
-	SimulatedFloor = 2 * time.Minute
+	SimulatedFloor = 4 * time.Minute
 )
 
 // A Simulation is a simulated farm that runs in this process.

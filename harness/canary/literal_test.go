@@ -1,0 +1,68 @@
+package canary_test
+
+import (
+	"bytes"
+	"crypto/md5"  //nolint:gosec // What collectors hash with.
+	"crypto/sha1" //nolint:gosec // As above.
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/offproof/offproof/harness/canary"
+)
+
+// An identifier of a phone is no minted term, and must be found all the same.
+func TestIdentifiersAreFound(t *testing.T) {
+	for name, id := range map[string]string{
+		"ANDROID_ID": "9f3c1d2e4b5a6978", "serial": "SIMD2501701", "MAC": "02:1a:4b:9c:3d:5e", "IMEI": "867400022047199",
+		"UUID": "0b5c2a7e-6d1f-4a3c-9b5e-1f2d3c4b5a69", "text with blanks": "a text that somebody typed", "six": "abc123",
+	} {
+		f := canary.NewFinder([]canary.Canary{{ID: "identifier/x", Field: name, Term: id}})
+		bare := strings.NewReplacer("-", "", ":", "", " ", "").Replace(id)
+		m, s, l := md5.Sum([]byte(id)), sha1.Sum([]byte(id)), sha256.Sum256([]byte(id)) //nolint:gosec // As above.
+		reversed := []byte(id)
+		slices.Reverse(reversed)
+		var wide []byte
+		for _, c := range []byte(id) {
+			wide = append(wide, c, 0)
+		}
+		forms := map[string][]byte{
+			"plain": []byte(id), "upper": []byte(strings.ToUpper(id)), "lower": []byte(strings.ToLower(id)), "bare": []byte(bare),
+			"reversed": reversed, "hex": []byte(hex.EncodeToString([]byte(id))), "utf16": wide,
+			"md5": []byte(hex.EncodeToString(m[:])), "md5 upper": []byte(strings.ToUpper(hex.EncodeToString(m[:]))), "md5 raw": m[:],
+			"sha1": []byte(hex.EncodeToString(s[:])), "sha256": []byte(hex.EncodeToString(l[:])), "sha256 base64": []byte(base64.StdEncoding.EncodeToString(l[:])),
+		}
+		for offset := range 3 {
+			forms[fmt.Sprintf("base64 at %d", offset)] = []byte(base64.StdEncoding.EncodeToString([]byte("xyz"[:offset] + id + "!")))
+		}
+		for form, text := range forms {
+			body := slices.Concat([]byte("k=7&v=<"), text, []byte(">"))
+			found := f.FindRaw(body)
+			if len(found) == 0 || !found[0].Whole() || found[0].Canary.Field != name {
+				t.Errorf("%s, %s: got %+v", name, form, found)
+			}
+		}
+	}
+}
+
+func TestIdentifiersAreNotFoundByChance(t *testing.T) {
+	f := canary.NewFinder([]canary.Canary{{ID: "a", Term: "9f3c1d2e4b5a6978"}, {ID: "b", Term: "867400022047199"}, {ID: "c", Term: "02:1a:4b:9c:3d:5e"}})
+	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // Repeatable.
+	noise := make([]byte, 8<<20)
+	for i := range noise {
+		noise[i] = byte(rng.UintN(256))
+	}
+	for name, b := range map[string][]byte{
+		"random": noise, "hex": []byte(hex.EncodeToString(noise[:4<<20])), "base64": []byte(base64.StdEncoding.EncodeToString(noise[:4<<20])),
+		"digits": bytes.Map(func(r rune) rune { return '0' + r%10 }, []byte(hex.EncodeToString(noise[:1<<20]))),
+	} {
+		if found := f.FindRaw(b); len(found) > 0 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
