@@ -35,7 +35,8 @@ func Default() *List {
 }
 
 // Load reads a list: one entry a line, six fields apart by " | ", "-" for an
-// empty one; lines that begin with # are comments. The error names the line.
+// empty one; lines that begin with # are comments. The error names the line; the
+// entries before it are returned with it.
 func Load(r io.Reader) (*List, error) {
 	var (
 		list   List
@@ -55,15 +56,16 @@ func Load(r io.Reader) (*List, error) {
 			err = errTwice
 		}
 		if err != nil {
+			list.sort()
 			return &list, fmt.Errorf("collector list: read line %d: %w", number, err)
 		}
 		seen[[2]string{in.Host, in.Path}] = true
 		list.indicators = append(list.indicators, in)
 	}
+	list.sort()
 	if err := lines.Err(); err != nil {
 		return &list, fmt.Errorf("collector list: read after line %d: %w", number, err)
 	}
-	list.sort()
 	return &list, nil
 }
 
