@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (v *view) findPages() {
 			same := siteOf(m.host) == siteOf(p.url.Hostname())
 			from := sameDocument(ref, p.url) || (origin != "" && origin == p.url.Scheme+"://"+p.url.Host)
 			switch {
-			case named && m.ex.Method == "GET":
+			case named && m.ex.Method == http.MethodGet:
 				m.page = "the page at " + p.url.Host + " names this address"
 			case same && from:
 				m.page, m.ownSite = "sent back to the site that was opened, by its own page", true

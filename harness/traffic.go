@@ -111,7 +111,7 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 		}
 	}
 	unread := fl.Visibility != capture.Plaintext && fl.App != "dns" && exchanges == 0
-	overhead := left
+	var overhead int64
 	switch {
 	case unread:
 		overhead = max(0, left-sent)

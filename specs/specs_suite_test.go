@@ -1,5 +1,5 @@
-// Package specs_test holds the claims that are made to a phone's owner, as
-// specs that a phone keeps or breaks.
+// Package specs is for the claims that are made to a phone's owner: each is a
+// spec that a phone keeps or breaks.
 package specs_test
 
 import (

@@ -62,18 +62,22 @@ func simulate(ctx context.Context, out io.Writer, phones, dir, adb, control stri
 	if err != nil {
 		return errors.Join(fmt.Errorf("sim: %w", err), world.Close())
 	}
-	fmt.Fprintf(out, "simulated farm: %d phone(s)\n", len(world.Phones())) //nolint:errcheck // The terminal.
+	var text strings.Builder
+	fmt.Fprintf(&text, "simulated farm: %d phone(s)\n", len(world.Phones()))
 	for _, p := range world.Phones() {
-		fmt.Fprintf(out, "  %s  Redmi Note 8, %s\n", p.Serial(), p.Personality()) //nolint:errcheck // The terminal.
+		fmt.Fprintf(&text, "  %s  Redmi Note 8, %s\n", p.Serial(), p.Personality())
 	}
-	fmt.Fprintf(out, `
+	fmt.Fprintf(&text, `
   adb -H %s -P %s devices -l
   OFFPROOF_FARM=%s go tool ginkgo ./specs
   go run ./cmd/offproof doctor --farm %s
 
 control: http://%s
 ready; Ctrl-C ends it
-`, host, port, world.FarmFile(), world.FarmFile(), world.Control()) //nolint:errcheck // The terminal.
+`, host, port, world.FarmFile(), world.FarmFile(), world.Control())
+	if _, err := io.WriteString(out, text.String()); err != nil {
+		return errors.Join(fmt.Errorf("sim: %w", err), world.Close())
+	}
 	<-ctx.Done()
 	if err := world.Close(); err != nil {
 		return fmt.Errorf("sim: end: %w", err)

@@ -69,11 +69,11 @@ func NewFinder(canaries []Canary, salts ...string) *Finder {
 			windows++
 		}
 	}
-	logBits := max(bits.Len(uint(windows))+4, 10)
-	f.shift = uint(64 - logBits)
+	logBits := max(bits.Len(uint(windows))+4, 10) //nolint:gosec // A count.
+	f.shift = uint(64 - logBits)                  //nolint:gosec // Memory bounds logBits far below 64.
 	f.bitmap = make([]uint64, 1<<logBits/64)
-	slots := 1 << (bits.Len(uint(windows)) + 1)
-	f.slots, f.mask = make([]slot, slots), uint64(slots-1)
+	slots := 1 << (bits.Len(uint(windows)) + 1)            //nolint:gosec // A count.
+	f.slots, f.mask = make([]slot, slots), uint64(slots-1) //nolint:gosec // At least 1.
 	for i := 0; i < len(f.patterns); {
 		j := i
 		for j < len(f.patterns) && f.patterns[j].window == f.patterns[i].window {

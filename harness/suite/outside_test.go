@@ -192,6 +192,17 @@ func startFarm(t *testing.T, personalities string) *farm {
 	return nil
 }
 
+// pause lets time go by, or ends with the test.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
+}
+
 func (f *farm) env() []string { return []string{"OFFPROOF_FARM=" + f.file} }
 
 // post asks the farm's control door for something.
@@ -248,12 +259,12 @@ func (f *farm) windowOf(arm string) {
 			for line := range bytes.Lines(b) {
 				var rec struct{ Msg, Arm, Observation string }
 				if json.Unmarshal(line, &rec) == nil && rec.Msg == "window open" && rec.Arm == arm && strings.HasPrefix(rec.Observation, arm+"-") {
-					time.Sleep(700 * time.Millisecond)
+					pause(f.t, 700*time.Millisecond)
 					return
 				}
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		pause(f.t, 50*time.Millisecond)
 	}
 	f.t.Fatalf("no %s window was opened", arm)
 }
@@ -321,7 +332,7 @@ func TestKillsInTheOffArmNeverPass(t *testing.T) {
 	kills := map[string]func(f *farm){
 		"the ADB server": func(f *farm) {
 			f.post("/adb/stop")
-			time.Sleep(2 * time.Second)
+			pause(f.t, 2*time.Second)
 			f.post("/adb/start")
 		},
 		"the phone":        func(f *farm) { f.post("/phones/" + f.serials[0] + "/faults/reboot") },
@@ -398,5 +409,17 @@ func TestWrongUsesGetOneClearLine(t *testing.T) {
 				t.Errorf("it panicked:\n%s", r.output)
 			}
 		})
+	}
+}
+
+func TestPortInUseGetsOneClearLine(t *testing.T) {
+	f := startFarm(t, "honest")
+	_, port, _ := strings.Cut(strings.Join(f.adb, " "), "-P ")
+	for _, flag := range []string{"--adb", "--control"} {
+		taken := "127.0.0.1:" + strings.TrimSpace(port)
+		_, stderr, exit := command(t, program(t, "offproof"), "sim", "--dir", t.TempDir(), flag, taken)
+		if exit != 2 || !strings.HasPrefix(stderr, "offproof: sim: ") || !strings.Contains(stderr, "choose another port") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s %s in use: exit %d, %q", flag, taken, exit, stderr)
+		}
 	}
 }

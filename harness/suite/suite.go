@@ -83,7 +83,7 @@ func New() *Farm {
 		seed:  flag.Uint64("seed", 0, "seed of the arms' order and of the canaries; 0 takes Ginkgo's"),
 	}
 	flag.CommandLine.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "offproof: after -- stand only -sim, -pairs and -seed, such as `ginkgo ./specs -- -sim=deaf`; Ginkgo's own flags (-p, --label-filter, ...) go before ./specs: `ginkgo -p ./specs`")
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "offproof: after -- stand only -sim, -pairs and -seed, such as `ginkgo ./specs -- -sim=deaf`; Ginkgo's own flags (-p, --label-filter, ...) go before ./specs: `ginkgo -p ./specs`")
 	}
 	return f
 }
