@@ -1,13 +1,23 @@
 package dissect_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/dissect"
@@ -225,4 +235,217 @@ func TestLibraryCapturesAgreeWithTshark(t *testing.T) {
 	if compared < 50 || mended != len(explained) {
 		t.Errorf("%d captures were compared, %d of %d with an explained difference", compared, mended, len(explained))
 	}
+}
+
+// TestMadeCaptureAgreesWithTshark has every protocol that is told apart.
+func TestMadeCaptureAgreesWithTshark(t *testing.T) {
+	peers.Require(t, "tshark")
+	w := sample(t)
+	for _, d := range initials(t, 1, "8bytecid", quicHello(t, "h3.example")) {
+		w.udp("10.0.0.2:40000", "203.0.113.7:443", d)
+	}
+	x := w.dial("[2001:db8::2]:40001", "[2001:db8:1::7]:443").open()
+	x.mss = 500 // the ClientHello spans segments
+	x.send(x.client, clientHello(t, "post-quantum.example", "h2", "http/1.1"))
+	x.close()
+	dns := w.dial("10.0.0.2:40002", "10.0.0.1:53").open()
+	q := question(t, 9, "over-tcp.example", dnsmessage.TypeHTTPS)
+	dns.up(string(append([]byte{0, byte(len(q))}, q...)))
+	dns.close()
+	for range 2 { // the same sockets twice
+		x := w.dial("10.0.0.2:40003", "203.0.113.8:80")
+		x.client.seq = uint32(len(w.frames)) * 1000
+		x.open()
+		x.up("GET /a HTTP/1.1\r\nHost: pipelined.example\r\n\r\nGET /b HTTP/1.1\r\nHost: pipelined.example\r\n\r\n")
+		x.down(answered + answered)
+		x.close()
+		x.segment(x.client, x.client.seq, "A", nil)
+	}
+	path := filepath.Join(t.TempDir(), "made.pcap")
+	if err := os.WriteFile(path, w.pcap(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := readClean(t, w)
+	ours := factsOf(c)
+	compare(t, path, ours, tsharkFacts(t, path))
+	if ours.servers["h3.example"] != 1 || ours.servers["post-quantum.example"] != 1 || ours.questions["over-tcp.example"] != 1 || ours.hosts["pipelined.example"] != 4 {
+		t.Errorf("facts %+v", ours)
+	}
+	// Bytes too: of each TCP conversation, and of all of them.
+	bytesOf := map[string]int64{}
+	for _, row := range tshark(t, path, "tcp", "tcp.stream", "frame.len") {
+		n, err := strconv.ParseInt(row[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytesOf[row[0]] += n - 14 // without Ethernet
+	}
+	stream := 0
+	for _, f := range c.Flows {
+		if f.Proto != capture.TCP {
+			continue
+		}
+		if want := bytesOf[strconv.Itoa(stream)]; f.BytesUp+f.BytesDown != want {
+			t.Errorf("flow %s has %d bytes, tshark's stream %d has %d", f.ID, f.BytesUp+f.BytesDown, stream, want)
+		}
+		stream++
+	}
+	if stream != len(bytesOf) {
+		t.Errorf("%d TCP flows, tshark has %d", stream, len(bytesOf))
+	}
+}
+
+// TestGenuineTraffic records curl with tcpdump in a network namespace of its own.
+func TestGenuineTraffic(t *testing.T) {
+	tcpdump, curl := peers.Require(t, "tcpdump"), peers.Require(t, "curl")
+	peers.Require(t, "tshark")
+	ns := peers.NewNamespace(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+
+	dir := t.TempDir()
+	path := filepath.Join(dir, "genuine.pcap")
+	dump := ns.Command(ctx, tcpdump, "-i", "lo", "-U", "-n", "--immediate-mode", "-w", path)
+	listening := waitFor(t, dump, dump.StderrPipe, "listening on")
+	server := ns.Command(ctx, os.Args[0], "-test.run=TestServer", "-test.v")
+	server.Env = append(os.Environ(), serveVariable+"=1")
+	ready := waitFor(t, server, server.StdoutPipe, "ready")
+	<-listening
+	<-ready
+
+	form := "crc=1&gzip=0&data_list=" + strings.Repeat("abcdefgh", 5000)
+	for _, args := range [][]string{
+		{"http://127.0.0.1:8080/get?canary=one"},
+		{"--resolve", "named.example:8080:127.0.0.1", "--data", form, "http://named.example:8080/post"},
+		{"-g", "http://[::1]:8080/six", "http://[::1]:8080/six-again"}, // one connection
+		{"-H", "Transfer-Encoding: chunked", "--data", form, "http://127.0.0.1:8080/chunked"},
+		{"--resolve", "sni.example:8443:127.0.0.1", "-k", "https://sni.example:8443/secret"},
+		{"--resolve", "sni.example:8443:127.0.0.1", "https://sni.example:8443/not-trusted"}, // refused by curl
+		{"--max-time", "5", "http://127.0.0.1:9/closed"},
+	} {
+		out, err := ns.Command(ctx, curl, append([]string{"-sS", "--noproxy", "*"}, args...)...).CombinedOutput()
+		t.Logf("curl %v: %v %.80q", args[len(args)-1:], err, out)
+	}
+	// A question to a resolver that is not there. It comes last, so that all is
+	// recorded when it is.
+	if err := ns.Command(ctx, os.Args[0], "-test.run=TestAsk").Run(); err != nil {
+		t.Fatalf("ask: %v", err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for recorded := false; !recorded; {
+		select {
+		case <-ctx.Done():
+			t.Fatal("tcpdump did not record the last question")
+		case <-tick.C:
+		}
+		b, err := os.ReadFile(path)
+		recorded = err == nil && bytes.Contains(b, []byte("\x05asked\x07example\x00"))
+	}
+	if err := dump.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = dump.Wait()
+	_ = server.Process.Kill()
+	_ = server.Wait()
+
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := read(t, b, dissect.Options{})
+	if c.Damaged || c.Health.Truncated || c.Health.SkippedBytes > 0 || len(c.Health.Problems) > 0 {
+		t.Errorf("health %+v", c.Health)
+	}
+	ours := factsOf(c)
+	compare(t, path, ours, tsharkFacts(t, path))
+	if ours.servers["sni.example"] != 2 || ours.hosts["named.example:8080"] != 1 || ours.questions["asked.example"] == 0 || len(c.Exchanges) != 5 {
+		t.Errorf("facts %+v, %d exchanges", ours, len(c.Exchanges))
+	}
+	for _, x := range c.Exchanges {
+		if x.Status != 200 || x.RequestTruncated || x.ResponseTruncated || x.Failure != "" {
+			t.Errorf("exchange %s %s: status %d, %s", x.Method, x.URL, x.Status, x.Failure)
+		}
+		if x.Method == "POST" && string(x.RequestBody) != form {
+			t.Errorf("%s: a body of %d bytes, want %d", x.URL, len(x.RequestBody), len(form))
+		}
+	}
+	failures := map[uint16]string{}
+	for _, f := range c.Flows {
+		if f.Failure != "" {
+			failures[f.Server.Port()] = f.Failure
+		}
+	}
+	if failures[9] != "connection refused" || !strings.HasPrefix(failures[8443], "the client refused the handshake") {
+		t.Errorf("failures %v", failures)
+	}
+}
+
+// serveVariable makes TestServer serve.
+const serveVariable = "OFFPROOF_TEST_SERVE"
+
+// TestServer is the server of TestGenuineTraffic, as a process of its own.
+func TestServer(t *testing.T) {
+	if os.Getenv(serveVariable) == "" {
+		return
+	}
+	cert, err := world()
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, strings.Repeat("a reply of some length. ", 1000))
+	})
+	plain, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := net.Listen("tcp", ":8443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = http.Serve(plain, handler) }() // #nosec G114 -- it lives for a test
+	_, _ = os.Stdout.WriteString("ready\n")
+	_ = http.Serve(tls.NewListener(sealed, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), handler) // #nosec G114 -- as above
+}
+
+// TestAsk asks a resolver on loopback, where there is none.
+func TestAsk(t *testing.T) {
+	conn, err := net.Dial("udp", "127.0.0.1:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write(question(t, 77, "asked.example", dnsmessage.TypeA)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitFor starts a program and returns a channel that is closed when it has
+// printed a word, or has ended.
+func waitFor(t *testing.T, cmd *exec.Cmd, pipe func() (io.ReadCloser, error), word string) <-chan struct{} {
+	t.Helper()
+	r, err := pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	done := make(chan struct{})
+	go func() {
+		said := false
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if !said && strings.Contains(lines.Text(), word) {
+				said = true
+				close(done)
+			}
+		}
+		if !said {
+			close(done)
+		}
+	}()
+	return done
 }
