@@ -493,6 +493,18 @@ func TestTrials(t *testing.T) {
 			ex := w.send(in(o), "GET", pixel, "", nil)
 			ex.RequestHeader = append(ex.RequestHeader, capture.Header{Name: "Referer", Value: "https://duckduckgo.com/"})
 		}, harness.Stops, "reported apart"},
+		"a page's report to a collector of its own": {func(w *world) {
+			o := off(w)
+			report := "https://www.google.com/gen_204?atyp=i"
+			tr := &w.ev.Traces[1]
+			for i := range tr.Exchanges {
+				if strings.Contains(tr.Exchanges[i].URL, url.QueryEscape(words(o))) {
+					tr.Exchanges[i].ResponseBody = append(tr.Exchanges[i].ResponseBody, []byte(`<img src="`+report+`">`)...)
+				}
+			}
+			ex := w.send(in(o), "GET", report, "", nil)
+			ex.RequestHeader = append(ex.RequestHeader, capture.Header{Name: "Referer", Value: "https://duckduckgo.com/?q=" + url.QueryEscape(words(o))})
+		}, harness.Stops, "reported apart"},
 		"a cookie that the site gave": {func(w *world) {
 			o := off(w)
 			token := "aGVsbG8gd29ybGQ5f3b1e7c2d4a6980"

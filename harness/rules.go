@@ -181,7 +181,7 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 // pageBorne says whether a message was sent at the word of the page that was
 // opened, to somebody who is no party of the claim.
 func (v *view) pageBorne(m *message) bool {
-	return m.page != "" && m.ind.Purpose != collector.Collect && !v.all[0].Claim.Party(m.ind.Organisation)
+	return m.page != "" && !v.all[0].Claim.Party(m.ind.Organisation)
 }
 
 // rawValue is the whole value of the part in which a leaf lies.
