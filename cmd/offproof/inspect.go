@@ -164,6 +164,8 @@ type findings struct {
 	sightings []seen
 	expected  []seen
 	events    []event
+	// opaque counts bytes inside readable requests that no decoder opens.
+	opaque int64
 }
 
 // seen is a canary that was found.
@@ -191,6 +193,11 @@ func (in *inspection) search(file string, c *dissect.Capture) *findings {
 		f.find(parts, host, seen{flow: x.Flow, exchange: x.ID, host: host})
 		for _, e := range telemetry.Decode(x, parts) {
 			f.events = append(f.events, event{e, x.Flow, x.ID, host})
+		}
+		for leaf := range payload.Leaves(parts) {
+			if leaf.Kind == payload.KindOpaque {
+				f.opaque += int64(leaf.Size)
+			}
 		}
 	}
 	if in.finder == nil {

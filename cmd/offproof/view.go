@@ -129,7 +129,7 @@ func (f *findings) hosts(out *bytes.Buffer) {
 	fmt.Fprintf(out, "\nHosts (%s)\n", bytesOf)
 	list := collector.Default()
 	t := table(out)
-	line(t, "", "HOST", "UP", "DOWN", unit, "FAILED", "AS", "NAMED BY", "OPERATED BY")
+	line(t, "HOST", "UP", "DOWN", unit, "FAILED", "AS", "NAMED BY", "OPERATED BY")
 	var up, down int64
 	for _, r := range all {
 		up, down = up+r.up, down+r.down
@@ -137,10 +137,10 @@ func (f *findings) hosts(out *bytes.Buffer) {
 		if r.failed > 0 {
 			failed = strconv.Itoa(r.failed)
 		}
-		line(t, "", text(r.name), group(r.up), group(r.down), strconv.Itoa(r.flows), failed, text(strings.Join(r.apps, ",")), strings.Join(r.from, ","), text(list.Owner(r.name)))
+		line(t, text(r.name), group(r.up), group(r.down), strconv.Itoa(r.flows), failed, text(strings.Join(r.apps, ",")), strings.Join(r.from, ","), text(list.Owner(r.name)))
 	}
 	if len(all) > 1 {
-		line(t, "", "total", group(up), group(down))
+		line(t, "total", group(up), group(down))
 	}
 	_ = t.Flush() // a buffer takes everything
 }
@@ -183,7 +183,7 @@ func (f *findings) names(out *bytes.Buffer) {
 		if times[k] > 1 {
 			n = strconv.Itoa(times[k]) + " times"
 		}
-		line(t, "", text(k.name), text(k.kind), text(answers[k]), n)
+		line(t, text(k.name), text(k.kind), text(answers[k]), n)
 	}
 	_ = t.Flush()
 }
@@ -199,7 +199,7 @@ func (f *findings) requests(out *bytes.Buffer) {
 		if x.Status == 0 {
 			status = "-"
 		}
-		line(t, "", text(x.Method), text(x.URL), status, group(x.BytesUp)+" up", text(x.Failure))
+		line(t, text(x.Method), text(x.URL), status, group(x.BytesUp)+" up", text(x.Failure))
 	}
 	_ = t.Flush()
 }
@@ -216,17 +216,22 @@ func (f *findings) reports(out *bytes.Buffer) {
 		if e.Opaque {
 			what = "(unreadable: " + e.Reason + ")"
 		}
-		line(t, "", text(e.SDK), text(what), "to "+text(e.host), text(properties(e.Properties)))
+		line(t, text(e.SDK), text(what), "to "+text(e.host), text(properties(e.Properties)))
 	}
 	_ = t.Flush()
 }
 
+// properties prints what the app says before what the SDK adds to each event,
+// which it marks by a dollar sign.
 func properties(all map[string]any) string {
 	keys := make([]string, 0, len(all))
 	for k := range all {
 		keys = append(keys, k)
 	}
-	sort.Strings(keys)
+	sort.Slice(keys, func(i, j int) bool {
+		a, b := strings.HasPrefix(keys[i], "$"), strings.HasPrefix(keys[j], "$")
+		return a != b && b || a == b && keys[i] < keys[j]
+	})
 	words := make([]string, 0, len(keys))
 	for _, k := range keys {
 		words = append(words, fmt.Sprintf("%s=%v", k, all[k]))
@@ -267,7 +272,10 @@ func (f *findings) canaries(out *bytes.Buffer) {
 		}
 	}
 	if flows > 0 {
-		fmt.Fprintf(out, "  %s that %s sent could not be read\n", count64(unread, "byte"), count(flows, "flow"))
+		fmt.Fprintf(out, "  unread     %s sent in %s\n", count64(unread, "byte"), count(flows, "flow"))
+	}
+	if f.opaque > 0 {
+		fmt.Fprintf(out, "  unread     %s inside requests, which no decoder opens\n", count64(f.opaque, "byte"))
 	}
 }
 
@@ -305,7 +313,7 @@ func (f *findings) failures(out *bytes.Buffer) {
 		if name == "" {
 			name = x.Server.Addr().String()
 		}
-		line(t, "", text(name), strconv.Itoa(int(x.Server.Port())), text(x.Failure))
+		line(t, text(name), strconv.Itoa(int(x.Server.Port())), text(x.Failure))
 	}
 	_ = t.Flush()
 }
@@ -339,15 +347,15 @@ func (f *findings) health(out *bytes.Buffer) {
 
 // table lays out columns; each cell ends with a tab.
 func table(out *bytes.Buffer) *tabwriter.Writer {
-	return tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.TabIndent*0)
+	return tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 }
 
 // line writes the cells of a row, without blanks after the last one.
-func line(t *tabwriter.Writer, indent string, cells ...string) {
+func line(t *tabwriter.Writer, cells ...string) {
 	for len(cells) > 0 && cells[len(cells)-1] == "" {
 		cells = cells[:len(cells)-1]
 	}
-	_, _ = io.WriteString(t, "  "+indent+strings.Join(cells, "\t")+"\n") // a buffer takes everything
+	_, _ = io.WriteString(t, "  "+strings.Join(cells, "\t")+"\n") // a buffer takes everything
 }
 
 // text makes a value from a capture fit for a cell.
