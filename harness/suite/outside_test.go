@@ -1,3 +1,8 @@
+// The programs under test are processes of their own, which the race detector of
+// this one does not see: running them again under it would show nothing.
+
+//go:build !race
+
 package suite_test
 
 import (
