@@ -98,7 +98,6 @@ type pcapFile struct {
 	count int
 	buf   []byte
 	notes []string
-	long  int
 }
 
 func newPcap(r *bufio.Reader, order binary.ByteOrder, nano bool) (source, error) {

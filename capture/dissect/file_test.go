@@ -167,8 +167,10 @@ func TestDrops(t *testing.T) {
 	stats := func(n uint64) []byte {
 		return block(o, 5, append(make([]byte, 12), option(o, 5, count(n))...))
 	}
-	file := bytes.Join([][]byte{section(o), describe(o, 1), stats(3), stats(7), section(o), describe(o, 1), stats(2),
-		enhanced(o, 0, 0, sample(t).frames[0].bytes(), 100, option(o, 4, count(5)))}, nil)
+	file := bytes.Join([][]byte{
+		section(o), describe(o, 1), stats(3), stats(7), section(o), describe(o, 1), stats(2),
+		enhanced(o, 0, 0, sample(t).frames[0].bytes(), 100, option(o, 4, count(5))),
+	}, nil)
 	c := read(t, file, dissect.Options{})
 	if c.Health.Dropped == nil || *c.Health.Dropped != 14 {
 		t.Errorf("dropped %v, want 7+2+5", c.Health.Dropped)

@@ -272,7 +272,7 @@ func (f *flow) failure(up int) string {
 	case client.syn && f.bytes[down] == 0:
 		return "no answer"
 	}
-	return f.tcp.talk.failure(f, up)
+	return f.tcp.talk.failure(up)
 }
 
 // hostName brings a name to the form in which names are compared: lower case,

@@ -171,34 +171,10 @@ func ReadHAR(r io.Reader) (*Capture, error) {
 	}
 	limit := &allowance{br, maxHAREntry}
 	h := &harReader{dec: json.NewDecoder(limit), limit: limit, out: &Capture{}}
-	err := h.object(func(key string) error {
-		if key != "log" {
-			return h.pass()
-		}
-		err := h.object(func(key string) error {
-			h.found = true
-			if key != "entries" {
-				return h.pass()
-			}
-			return h.entries()
-		})
-		h.found = h.found || err == nil
-		return err
-	})
+	h.ended(h.file())
 	if !h.found {
 		return nil, fmt.Errorf("%w: it has no \"log\"", ErrFormat)
 	}
-	if h.skipped > 0 {
-		h.problem("%d entries could not be read", h.skipped)
-	}
-	if h.full {
-		h.problem("more than %d bytes of bodies: the further ones were not kept", maxHARBodies)
-	}
-	if err != nil {
-		h.out.Health.Truncated = true
-		h.problem("after %d entries: %v", h.count, err)
-	}
-	h.out.Damaged = err != nil || h.skipped > 0 || h.full
 	return h.out, nil
 }
 
@@ -215,6 +191,39 @@ type harReader struct {
 
 func (h *harReader) problem(format string, args ...any) {
 	h.out.Health.Problems = append(h.out.Health.Problems, fmt.Sprintf(format, args...))
+}
+
+// file reads the whole file, as far as it can be read.
+func (h *harReader) file() error {
+	return h.object(func(key string) error {
+		if key != "log" {
+			return h.pass()
+		}
+		err := h.object(func(key string) error {
+			h.found = true
+			if key != "entries" {
+				return h.pass()
+			}
+			return h.entries()
+		})
+		h.found = h.found || err == nil
+		return err
+	})
+}
+
+// ended notes how the reading ended.
+func (h *harReader) ended(err error) {
+	if h.skipped > 0 {
+		h.problem("%d entries could not be read", h.skipped)
+	}
+	if h.full {
+		h.problem("more than %d bytes of bodies: the further ones were not kept", maxHARBodies)
+	}
+	if err != nil {
+		h.out.Health.Truncated = true
+		h.problem("after %d entries: %v", h.count, err)
+	}
+	h.out.Damaged = err != nil || h.skipped > 0 || h.full
 }
 
 // token reads a token and allows the next value its full size.

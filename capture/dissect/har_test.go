@@ -100,8 +100,10 @@ func TestForeignHAR(t *testing.T) {
 			"request":{"method":"POST","url":"https://a.example/x?y=1","httpVersion":"h2","headers":[{"name":":authority","value":"a.example"}],"queryString":[],"cookies":[],"headersSize":-1,"bodySize":7,"postData":{"mimeType":"text/plain","text":"k=v&k=w"}},
 			"response":{"status":200,"statusText":"","httpVersion":"h2","headers":[],"cookies":[],"content":{"size":3,"mimeType":"image/gif","text":"AP/+","encoding":"base64"},"redirectURL":"","headersSize":-1,"bodySize":-1,"_transferSize":300,"_error":null},
 			"timings":{"blocked":1.5,"dns":-1,"ssl":2,"connect":4,"send":0.5,"wait":100,"receive":14}}`,
-			capture.Exchange{ID: "1", Method: "POST", URL: "https://a.example/x?y=1", Version: "HTTP/2.0", Status: 200, RequestBody: []byte("k=v&k=w"), ResponseBody: []byte{0, 0xff, 0xfe}, BytesUp: 7, BytesDown: 3,
-				RequestHeader: []capture.Header{{Name: ":authority", Value: "a.example"}}, Start: day(0), Sent: day(6 * time.Millisecond), End: day(120500 * time.Microsecond)},
+			capture.Exchange{
+				ID: "1", Method: "POST", URL: "https://a.example/x?y=1", Version: "HTTP/2.0", Status: 200, RequestBody: []byte("k=v&k=w"), ResponseBody: []byte{0, 0xff, 0xfe}, BytesUp: 7, BytesDown: 3,
+				RequestHeader: []capture.Header{{Name: ":authority", Value: "a.example"}}, Start: day(0), Sent: day(6 * time.Millisecond), End: day(120500 * time.Microsecond),
+			},
 		},
 		"Chrome, failed": {
 			`{"startedDateTime":"2024-01-02T03:04:05.678Z","time":3,"request":{"method":"GET","url":"https://a.example/","httpVersion":"http/1.1","headers":[],"bodySize":0},"response":{"status":0,"httpVersion":"","headers":[],"content":{"size":0,"mimeType":"x-unknown"},"bodySize":-1,"_error":"net::ERR_CERT_AUTHORITY_INVALID"},"timings":{"send":-1}}`,
@@ -109,8 +111,10 @@ func TestForeignHAR(t *testing.T) {
 		},
 		"Firefox": {
 			`{"pageref":"page_1","startedDateTime":"2024-01-02T04:04:05.678+01:00","request":{"bodySize":3,"method":"POST","url":"https://a.example/","httpVersion":"HTTP/2","headers":[{"name":"Host","value":"a.example"}],"cookies":[],"queryString":[],"headersSize":10,"postData":{"mimeType":"","params":[],"text":"a=b"}},"response":{"status":204,"statusText":"","httpVersion":"HTTP/2","headers":[],"cookies":[],"content":{"mimeType":"","size":0,"text":""},"redirectURL":"","headersSize":9,"bodySize":9},"cache":{},"timings":{"blocked":-1,"dns":0,"connect":0,"ssl":0,"send":0,"wait":5,"receive":0},"time":5,"_securityState":"secure","serverIPAddress":"203.0.113.7","connection":"443"}`,
-			capture.Exchange{ID: "1", Method: "POST", URL: "https://a.example/", Version: "HTTP/2.0", Status: 204, RequestBody: []byte("a=b"), BytesUp: 3, BytesDown: 9,
-				RequestHeader: []capture.Header{{Name: "Host", Value: "a.example"}}, Start: day(0), Sent: day(0), End: day(5 * time.Millisecond)},
+			capture.Exchange{
+				ID: "1", Method: "POST", URL: "https://a.example/", Version: "HTTP/2.0", Status: 204, RequestBody: []byte("a=b"), BytesUp: 3, BytesDown: 9,
+				RequestHeader: []capture.Header{{Name: "Host", Value: "a.example"}}, Start: day(0), Sent: day(0), End: day(5 * time.Millisecond),
+			},
 		},
 		"a form in parts, numbers as texts, no lists": {
 			`{"startedDateTime":"2024-01-02T03:04:05.678","time":"5","request":{"method":"POST","url":"http://a.example/","headers":{},"postData":{"params":[{"name":"q","value":"a%20b"},{"name":"n","value":7}]},"bodySize":null},"response":{"status":"200","headers":null,"content":{"size":10,"text":null}}}`,

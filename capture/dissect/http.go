@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"bytes"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -282,7 +283,7 @@ func (t *httpTalk) url(method, target string, header []capture.Header) string {
 		t.flow.header = host
 	}
 	switch {
-	case method == "CONNECT":
+	case method == http.MethodConnect:
 		return "connect://" + target
 	case strings.Contains(target, "://") && !strings.HasPrefix(target, "/"):
 		return target
@@ -306,8 +307,8 @@ func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Hea
 	h.x = x
 	x.Status, x.ResponseHeader, x.replied, x.Failure = status, header, true, ""
 	switch {
-	case status == 101, x.Method == "CONNECT" && status < 300:
-		if x.Method == "CONNECT" && t.flow.connect == "" {
+	case status == 101, x.Method == http.MethodConnect && status < 300:
+		if x.Method == http.MethodConnect && t.flow.connect == "" {
 			t.flow.connect = strings.TrimPrefix(x.URL, "connect://")
 		}
 		x.End = h.last
@@ -326,7 +327,7 @@ func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Hea
 				t.talk.data(t.engine, t.flow, dir, b, now)
 			}
 		}, true
-	case x.Method == "HEAD", status == 204, status == 304:
+	case x.Method == http.MethodHead, status == 204, status == 304:
 		t.finish(dir, h)
 	default:
 		t.frame(dir, h, header, true)

@@ -26,7 +26,7 @@ func notes(w *wire) dissect.Notes {
 			netip.MustParseAddr("2001:db8:1::7"): {"six.example"},
 			netip.MustParseAddr("203.0.113.8"):   {"", strings.Repeat("n", 1000)},
 			netip.MustParseAddr("203.0.113.9"):   {},
-			netip.Addr{}:                         {"nobody.example"},
+			{}:                                   {"nobody.example"},
 		},
 		Comments: []dissect.Comment{
 			{At: w.frames[3].at.Add(-time.Microsecond), Text: "step: search"},
@@ -84,9 +84,11 @@ func TestWritePcapng(t *testing.T) {
 func TestCopyKeepsInterfacesAndDrops(t *testing.T) {
 	o := binary.BigEndian
 	f := sample(t).frames[0]
-	file := bytes.Join([][]byte{section(o), describe(o, 1), describe(o, 101),
+	file := bytes.Join([][]byte{
+		section(o), describe(o, 1), describe(o, 101),
 		enhanced(o, 1, uint64(noon.UnixMicro()), f.data, len(f.data)+100), enhanced(o, 0, uint64(noon.UnixMicro()), f.bytes(), len(f.bytes())),
-		block(o, 5, append(make([]byte, 12), option(o, 5, o.AppendUint64(nil, 9))...))}, nil)
+		block(o, 5, append(make([]byte, 12), option(o, 5, o.AppendUint64(nil, 9))...)),
+	}, nil)
 	var out bytes.Buffer
 	if err := dissect.WritePcapng(&out, bytes.NewReader(file), dissect.Notes{}); err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func (d *datagrams) initials(f *flow, dir int, b []byte, version uint32) {
 			return // a Retry has no length
 		}
 		if kind == 0 {
-			g.take(int(min(quicNumber(&g), 1<<16)))
+			g.take(int(min(quicNumber(&g), 1<<16))) // #nosec G115 -- bounded
 		}
 		size := quicNumber(&g)
 		if !g.ok || size > uint64(len(g.b)) {

@@ -180,7 +180,7 @@ func (t *talk) change() {
 }
 
 // failure says why the connection came to nothing.
-func (t *talk) failure(f *flow, up int) string {
+func (t *talk) failure(up int) string {
 	if d, ok := t.dialect.(*tlsTalk); ok {
 		return d.failure(up)
 	}

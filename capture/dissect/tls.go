@@ -32,7 +32,6 @@ type tlsSide struct {
 	left    int    // bytes of the present record that have not come
 	kind    byte
 	size    int
-	begun   bool
 	message []byte // handshake messages so far
 	read    bool   // the first handshake message has been looked at
 	sealed  bool   // what follows is encrypted

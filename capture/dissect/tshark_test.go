@@ -366,7 +366,7 @@ func TestGenuineTraffic(t *testing.T) {
 		if x.Status != 200 || x.RequestTruncated || x.ResponseTruncated || x.Failure != "" {
 			t.Errorf("exchange %s %s: status %d, %s", x.Method, x.URL, x.Status, x.Failure)
 		}
-		if x.Method == "POST" && string(x.RequestBody) != form {
+		if x.Method == http.MethodPost && string(x.RequestBody) != form {
 			t.Errorf("%s: a body of %d bytes, want %d", x.URL, len(x.RequestBody), len(form))
 		}
 	}

@@ -88,9 +88,11 @@ type conn struct {
 
 // dial makes a connection without sending anything yet.
 func (w *wire) dial(client, server string) *conn {
-	return &conn{w: w, mss: 1400,
+	return &conn{
+		w: w, mss: 1400,
 		client: &talker{netip.MustParseAddrPort(client), 0xfffffe00}, // wraps soon
-		server: &talker{netip.MustParseAddrPort(server), 5000}}
+		server: &talker{netip.MustParseAddrPort(server), 5000},
+	}
 }
 
 // segment adds one segment with given sequence number.
