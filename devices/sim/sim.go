@@ -120,7 +120,7 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 
 func (w *World) start(ctx, life context.Context) error {
 	var err error
-	if w.net, err = internet.New(internet.Config{Seed: w.cfg.Seed, Log: w.cfg.Log}); err != nil {
+	if w.net, err = internet.New(ctx, internet.Config{Seed: w.cfg.Seed, Log: w.cfg.Log}); err != nil {
 		return fmt.Errorf("sim: start the internet: %w", err)
 	}
 	if err = web.Register(w.net, web.Options{Pace: w.cfg.Pace, Events: w.events}); err != nil {

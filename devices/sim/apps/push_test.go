@@ -17,7 +17,7 @@ import (
 // world is a phone on an internet with the weather's server.
 func world(t *testing.T) (*internet.Internet, *internet.Stack, *x509.CertPool) {
 	t.Helper()
-	n, err := internet.New(internet.Config{Seed: 3})
+	n, err := internet.New(context.Background(), internet.Config{Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,9 +38,11 @@ func newJar() *jar {
 type client struct {
 	cfg *Config
 	uid int
-	jar *jar
 
 	mu     sync.Mutex
+	jar    *jar
+	conns  map[net.Conn]bool
+	closed bool
 	proxy  string
 	roots  *x509.CertPool
 	plain  *http.Transport
@@ -46,15 +50,24 @@ type client struct {
 }
 
 func newClient(cfg *Config, uid int, cookies *jar) *client {
-	return &client{cfg: cfg, uid: uid, jar: cookies}
+	return &client{cfg: cfg, uid: uid, jar: cookies, conns: map[net.Conn]bool{}}
+}
+
+// keep changes where cookies are kept from now on.
+func (c *client) keep(cookies *jar) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.jar = cookies
 }
 
 // do sends a request and follows redirects.
 func (c *client) do(req *http.Request) (*http.Response, error) {
 	h := &http.Client{Transport: roundTripper(c.roundTrip)}
+	c.mu.Lock()
 	if c.jar != nil {
 		h.Jar = c.jar
 	}
+	c.mu.Unlock()
 	res, err := h.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("browser: fetch %s: %w", req.URL.Host, err)
@@ -78,17 +91,24 @@ func (c *client) transport(host string) *http.Transport {
 	}
 	roots := c.cfg.Roots()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var old []*http.Transport
 	if c.plain == nil || proxy != c.proxy || !roots.Equal(c.roots) {
-		c.drop()
+		if c.plain != nil {
+			old = []*http.Transport{c.plain, c.pinned}
+		}
 		c.proxy, c.roots = proxy, roots
 		c.plain = c.newTransport(proxy, roots)
 		c.pinned = c.newTransport(proxy, c.cfg.PinnedRoots)
 	}
+	now := c.plain
 	if pins := c.cfg.Personality.Pins; pins != nil && pins(host) {
-		return c.pinned
+		now = c.pinned
 	}
-	return c.plain
+	c.mu.Unlock()
+	for _, t := range old {
+		t.CloseIdleConnections()
+	}
+	return now
 }
 
 func (c *client) newTransport(proxy string, roots *x509.CertPool) *http.Transport {
@@ -99,7 +119,7 @@ func (c *client) newTransport(proxy string, roots *x509.CertPool) *http.Transpor
 				// The phone's hosts file, not its resolver, knows this name.
 				address = net.JoinHostPort("127.0.0.1", port)
 			}
-			return c.cfg.Network.Dial(ctx, c.uid, network, address)
+			return c.dial(ctx, network, address)
 		},
 		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Time: c.cfg.Now},
 		ForceAttemptHTTP2:     true,
@@ -114,19 +134,51 @@ func (c *client) newTransport(proxy string, roots *x509.CertPool) *http.Transpor
 	return t
 }
 
-func (c *client) drop() {
-	if c.plain != nil {
-		c.plain.CloseIdleConnections()
-		c.pinned.CloseIdleConnections()
+// dial makes a connection that close can break.
+func (c *client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	raw, err := c.cfg.Network.Dial(ctx, c.uid, network, address)
+	if err != nil {
+		return nil, err
 	}
-	c.plain, c.pinned = nil, nil
-}
-
-// close gives up the connections that wait for further use.
-func (c *client) close() {
+	conn := &clientConn{Conn: raw, client: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.drop()
+	if c.closed {
+		_ = raw.Close()
+		return nil, net.ErrClosed
+	}
+	c.conns[conn] = true
+	return conn, nil
+}
+
+// A clientConn takes itself off its client's list when it is closed.
+type clientConn struct {
+	net.Conn
+	client *client
+}
+
+func (c *clientConn) Close() error {
+	c.client.mu.Lock()
+	delete(c.client.conns, c)
+	c.client.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// close breaks every connection, as the end of a process does. Nothing can be
+// fetched afterwards.
+func (c *client) close() {
+	c.mu.Lock()
+	c.closed = true
+	conns := slices.Collect(maps.Keys(c.conns))
+	plain, pinned := c.plain, c.pinned
+	c.mu.Unlock()
+	if plain != nil {
+		plain.CloseIdleConnections()
+		pinned.CloseIdleConnections()
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
 }
 
 // netError is the name that the page's engine has for an error.

@@ -21,11 +21,7 @@ func (b *Browser) Quiet() bool {
 	b.run(func(*screen.UI) {
 		modules := 0
 		for _, m := range []*module{b.data.module, b.delegate} {
-			if m.running.TryLock() {
-				m.running.Unlock()
-			} else {
-				modules++
-			}
+			modules += len(m.running)
 			m.mu.Lock()
 			busy := len(m.queue) > 0 || m == b.data.module && b.proc != nil && !b.cfg.Personality.Mute && !m.configured
 			m.mu.Unlock()

@@ -80,7 +80,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func withCollector(t *testing.T, status int, p browser.Personality) (*person, *collector) {
 	t.Helper()
 	c := &collector{status: status}
-	n, err := internet.New(internet.Config{Seed: 2})
+	n, err := internet.New(t.Context(), internet.Config{Seed: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

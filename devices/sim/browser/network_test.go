@@ -344,3 +344,42 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 	p.browser.Close() // twice is once
 }
+
+func TestPrivacySettingsDoWhatTheySay(t *testing.T) {
+	silent, _ := browser.Find("silent")
+	p := someone(t, silent)
+	p.begin()
+	p.enter("one")
+	flip := func(title string) {
+		p.start(browser.SettingsActivity)
+		p.tap(byText("Privacy & security"))
+		was := p.see(beside(title)).Checked
+		p.tap(beside(title))
+		if p.see(beside(title)).Checked == was {
+			t.Fatalf("%s did not move", title)
+		}
+		p.start(browser.MainActivity)
+	}
+	flip("Enable cookies")
+	flip("Do not track")
+	p.enter("two")
+	flip("Enable cookies")
+	p.enter("three")
+	p.start(browser.SettingsActivity)
+	p.tap(byText("Clear data"))
+	p.tap(byText("Clear"))
+	p.start(browser.MainActivity)
+	p.enter("four")
+	cookie, dnt := map[string]bool{}, map[string]string{}
+	for _, e := range p.internet.Ledger().Entries() {
+		if word, ok := strings.CutPrefix(e.RequestURI, "/search?client=ms-android-xiaomi&q="); ok {
+			cookie[word], dnt[word] = e.Header.Get("Cookie") != "", e.Header.Get("DNT")
+		}
+	}
+	if cookie["two"] || !cookie["three"] || cookie["four"] {
+		t.Errorf("cookies were sent with %v", cookie)
+	}
+	if dnt["one"] != "" || dnt["two"] != "1" {
+		t.Errorf("DNT was %v", dnt)
+	}
+}

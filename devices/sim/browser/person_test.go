@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/xml"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,7 @@ import (
 )
 
 // patience bounds every wait; only a broken test uses it up.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // A node is a node of the dump, as a driver of phones would read it.
 type node struct {
@@ -78,7 +79,7 @@ const pace = 0.005
 // someone sits down before a new phone in a new world.
 func someone(t testing.TB, p browser.Personality, change ...func(*browser.Config)) *person {
 	t.Helper()
-	n, err := internet.New(internet.Config{Seed: 1})
+	n, err := internet.New(context.Background(), internet.Config{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func someoneIn(t testing.TB, n *internet.Internet, p browser.Personality, change
 	who.proxy.Store(new(string))
 	cfg := browser.Config{
 		Network: stack, Roots: who.roots.Load, Proxy: func() string { return *who.proxy.Load() },
-		Pace: pace, Personality: p,
+		Pace: pace, Personality: p, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -30,6 +30,10 @@ const (
 	perPost    = 50
 	maxQueued  = 5000
 
+	// It asks for its configuration so many times, so far apart.
+	configTries = 3
+	configRetry = 30 * time.Second
+
 	sdkVersion = "3.2.10"
 	sdkAgent   = "SensorsAnalytics Android SDK"
 )
@@ -43,11 +47,11 @@ type module struct {
 	first    time.Time
 	wake     chan struct{}
 	// running keeps a new process from sending what a dying one still sends.
-	running sync.Mutex
+	running chan struct{}
 
 	mu         sync.Mutex
 	queue      []queued
-	configured bool // an answer came, or none will
+	configured bool // a configuration came, or none will
 	disabled   bool
 }
 
@@ -58,7 +62,7 @@ type queued struct {
 }
 
 func newModule(cfg *Config, uid int, id Identity) *module {
-	return &module{cfg: cfg, uid: uid, identity: id, first: cfg.Now(), wake: make(chan struct{}, 1)}
+	return &module{cfg: cfg, uid: uid, identity: id, first: cfg.Now(), wake: make(chan struct{}, 1), running: make(chan struct{}, 1)}
 }
 
 // add puts an event into the queue.
@@ -83,15 +87,27 @@ func (m *module) pending() int {
 
 // run is the module's life in a process.
 func (m *module) run(ctx context.Context) {
-	m.running.Lock()
-	defer m.running.Unlock()
+	select {
+	case m.running <- struct{}{}:
+		defer func() { <-m.running }()
+	case <-ctx.Done():
+		return
+	}
 	c := newClient(m.cfg, m.uid, nil)
 	defer c.close()
-	off := m.configure(ctx, c)
-	m.mu.Lock()
-	m.configured = true
-	m.disabled = off
-	m.mu.Unlock()
+	if !m.configure(ctx, c) {
+		// Events do not wait for the configuration that did not come.
+		var again sync.WaitGroup
+		defer again.Wait()
+		again.Go(func() {
+			for range configTries - 1 {
+				if !pause(ctx, time.Duration(float64(configRetry)*m.cfg.Pace)) || m.configure(ctx, c) {
+					return
+				}
+			}
+			m.configuredAs(nil)
+		})
+	}
 	every := m.cfg.Personality.FlushEvery
 	if every <= 0 {
 		every = flushEvery
@@ -133,9 +149,9 @@ func (m *module) run(ctx context.Context) {
 	}
 }
 
-// configure asks the collector whether the module shall be off. No answer is
-// no reason to be.
-func (m *module) configure(ctx context.Context, c *client) (off bool) {
+// configure asks the collector whether the module shall be off, and reports
+// whether it told.
+func (m *module) configure(ctx context.Context, c *client) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"https://"+collectorHost+"/config/Android.conf?project="+project, http.NoBody)
 	if err != nil {
@@ -150,6 +166,7 @@ func (m *module) configure(ctx context.Context, c *client) (off bool) {
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if err != nil || res.StatusCode != http.StatusOK {
+		m.cfg.Log.Debug("browser: read module configuration", "status", res.StatusCode, "err", err)
 		return false
 	}
 	var conf struct {
@@ -158,10 +175,24 @@ func (m *module) configure(ctx context.Context, c *client) (off bool) {
 			Disable bool `json:"disableSDK"`
 		} `json:"configs"`
 	}
-	if json.Unmarshal(body, &conf) != nil {
+	if err := json.Unmarshal(body, &conf); err != nil {
+		m.cfg.Log.Debug("browser: read module configuration", "err", err)
 		return false
 	}
-	return conf.Disable || conf.Configs.Disable
+	off := conf.Disable || conf.Configs.Disable
+	m.configuredAs(&off)
+	return true
+}
+
+// configuredAs ends the waiting for a configuration. Where none came, what an
+// earlier one said holds.
+func (m *module) configuredAs(off *bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.configured = true
+	if off != nil {
+		m.disabled = *off
+	}
 }
 
 // flush sends the queue, and stops at the first error.

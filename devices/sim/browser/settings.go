@@ -125,16 +125,19 @@ func (s *settingsScreen) privacyRows() []*screen.View {
 	}
 }
 
-// renew makes both modes start with connections and cookies of their own
-// again, after a change of what they may keep.
+// renew makes both modes keep cookies as the settings now say.
 func (b *Browser) renew() {
 	if b.main == nil {
 		return
 	}
-	for _, c := range []**client{&b.main.normal, &b.main.private} {
-		if *c != nil {
-			(*c).close()
-			*c = nil
-		}
+	normal, private := b.data.jar, newJar()
+	if !b.data.cookies {
+		normal, private = nil, nil
+	}
+	if c := b.main.normal; c != nil {
+		c.keep(normal)
+	}
+	if c := b.main.private; c != nil {
+		c.keep(private)
 	}
 }

@@ -1,6 +1,7 @@
 package internet_test
 
 import (
+	"context"
 	"bytes"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 )
 
 func benchWorld(b *testing.B) *internet.Internet {
-	n, err := internet.New(internet.Config{MaxBody: 1 << 10, MaxBodies: 1 << 20})
+	n, err := internet.New(context.Background(), internet.Config{MaxBody: 1 << 10, MaxBodies: 1 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package internet_test
 
 import (
+	"context"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -22,7 +23,7 @@ func FuzzPacket(f *testing.F) {
 
 // FuzzResolver feeds arbitrary bytes to the resolver.
 func FuzzResolver(f *testing.F) {
-	n, err := internet.New(internet.Config{})
+	n, err := internet.New(context.Background(), internet.Config{})
 	if err != nil {
 		f.Fatal(err)
 	}

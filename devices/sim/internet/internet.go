@@ -97,8 +97,9 @@ type Internet struct {
 	resolver []io.Closer
 }
 
-// New makes an internet with a resolver and no other host.
-func New(cfg Config) (*Internet, error) {
+// New makes an internet with a resolver and no other host. It lives until
+// Close, however long ctx does.
+func New(ctx context.Context, cfg Config) (*Internet, error) {
 	n := &Internet{
 		log:    cfg.Log,
 		ledger: newLedger(cfg.MaxBody, cfg.MaxBodies),
@@ -110,7 +111,7 @@ func New(cfg Config) (*Internet, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
-	n.ctx, n.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // The world lives until Close, not as long as a caller.
+	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 
 	var err error
 	if n.pki, err = newAuthority(time.Now()); err != nil {

@@ -27,7 +27,7 @@ const limit = 30 * time.Second
 
 func newWorld(t testing.TB) *internet.Internet {
 	t.Helper()
-	n, err := internet.New(internet.Config{Seed: 1})
+	n, err := internet.New(context.Background(), internet.Config{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +400,7 @@ func TestManyPhonesAtOnce(t *testing.T) {
 
 func TestCloseReleasesEverything(t *testing.T) {
 	before := runtime.NumGoroutine()
-	n, err := internet.New(internet.Config{})
+	n, err := internet.New(context.Background(), internet.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func TestLedgerIsExact(t *testing.T) {
 }
 
 func TestLedgerSaysWhatItTruncated(t *testing.T) {
-	n, err := internet.New(internet.Config{MaxBody: 1000, MaxBodies: 2500})
+	n, err := internet.New(context.Background(), internet.Config{MaxBody: 1000, MaxBodies: 2500})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/internal/peers"
 )
 
 // A dump collects the frames of a tap.
@@ -216,23 +217,8 @@ func TestSlowTapCountsItsLoss(t *testing.T) {
 	}
 }
 
-// peer finds a program that a test compares with. Without it the test is
-// skipped, or fails where peers are required.
-func peer(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("OFFPROOF_REQUIRE_PEERS") == "1" {
-		t.Fatalf("%s is required and not installed: %v", name, err)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
-
 func TestTsharkReadsTheTap(t *testing.T) {
-	tshark := peer(t, "tshark")
+	tshark := peers.Require(t, "tshark")
 	n, phone := echoWorld(t)
 	for _, iface := range []string{"wlan0", "lo"} {
 		var d dump

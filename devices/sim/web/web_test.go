@@ -40,7 +40,7 @@ type world struct {
 
 func newWorld(t *testing.T, o web.Options) *world {
 	t.Helper()
-	n, err := internet.New(internet.Config{})
+	n, err := internet.New(context.Background(), internet.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestWeatherHoldsItsConnection(t *testing.T) {
 }
 
 func TestRegisterRefusesNonsense(t *testing.T) {
-	n, err := internet.New(internet.Config{})
+	n, err := internet.New(context.Background(), internet.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
