@@ -823,6 +823,9 @@ func (s *System) lookup(p *proc, name, search string) (program, error) {
 		return nil, pathErr("exec", name, syscall.ENOEXEC)
 	}
 	return func(ctx context.Context, p *proc, args []string) int {
+		if strings.Contains(name, "/") {
+			full = name // $0 is the name that was used
+		}
 		p.become("sh", append([]string{"sh", full}, args[1:]...))
 		return shellMain(ctx, p, append([]string{"sh", full}, args[1:]...), false)
 	}, nil
