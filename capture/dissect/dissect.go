@@ -52,7 +52,8 @@ type Capture struct {
 type Unread struct {
 	Flow string
 	Data []byte
-	// Truncated is true when more was sent than Data holds.
+	// Truncated is true when more was sent than Data holds, or when bytes of the
+	// flow are missing from the capture.
 	Truncated bool
 }
 

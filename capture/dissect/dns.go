@@ -271,17 +271,15 @@ func (l *lookups) add(f *flow, m *dnsMessage, at time.Time) {
 	}
 	for _, q := range m.questions {
 		key := lookupKey{f.number, m.id, q.kind, strings.ToLower(q.name)}
+		// A question that is repeated before its answer is one lookup.
 		i, asked := l.open[key]
-		switch {
-		case !asked:
+		if !asked {
 			if i = l.put(f, q, at); i < 0 {
 				return
 			}
 			if !m.reply {
 				l.open[key] = i
 			}
-		case !m.reply:
-			continue // the question was repeated
 		}
 		if m.reply {
 			delete(l.open, key)

@@ -112,6 +112,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := max(0, len(p.payload)+p.missing-8)
 		f.count(dir, p.size, n, at)
+		f.skipped += int64(p.missing)
 		e.unreachable(p)
 		if len(p.payload) > 8 {
 			f.keepUnread(e, dir, p.payload[8:])
@@ -120,6 +121,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := len(p.payload) + p.missing
 		f.count(dir, p.size, n, at)
+		f.skipped += int64(p.missing)
 		f.keepUnread(e, dir, p.payload)
 	}
 }
@@ -343,7 +345,7 @@ func (e *engine) finish() *Capture {
 	}
 	for _, u := range e.unread {
 		if u.flow.clientDir() == u.dir && len(u.side.data) > 0 {
-			out.Unread = append(out.Unread, Unread{u.flow.id(), u.side.data, u.side.truncated})
+			out.Unread = append(out.Unread, Unread{u.flow.id(), u.side.data, u.side.truncated || u.flow.lost() > 0})
 		}
 	}
 	out.Health.Packets = e.packets

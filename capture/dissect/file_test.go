@@ -278,6 +278,16 @@ func TestSnapshotLengthIsNoDamage(t *testing.T) {
 	}
 }
 
+func TestCutDatagramIsMissingBytes(t *testing.T) {
+	w := newWire(t)
+	w.udp("10.0.0.2:40000", "203.0.113.7:9999", make([]byte, 500))
+	w.frames[0].keep = 14 + 28 + 100
+	c := read(t, w.pcap(), dissect.Options{})
+	if f := only(t, c); f.SkippedBytes != 400 || c.Health.SkippedBytes != 400 || f.PayloadUp != 500 || f.BytesUp != 528 || len(c.Unread[0].Data) != 100 || !c.Unread[0].Truncated {
+		t.Errorf("flow %+v, unread %+v", f, c.Unread[0].Truncated)
+	}
+}
+
 func TestOtherFormats(t *testing.T) {
 	for _, file := range []string{"", "x", "a text", "PK\x03\x04 a zip file", "\x0a\x0d\x0d\x0a", "\x0a\x0d\x0d\x0a\x1c\x00\x00\x00no order", strings.Repeat("\x00", 100)} {
 		if c, err := dissect.Read(strings.NewReader(file), dissect.Options{}); !errors.Is(err, dissect.ErrFormat) || c != nil {

@@ -99,6 +99,29 @@ func TestDisorderedSegments(t *testing.T) {
 	}
 }
 
+// TestOverlap repeats the end of what was sent together with what follows it, as
+// a sender does that could not send more before.
+func TestOverlap(t *testing.T) {
+	for _, held := range []bool{false, true} { // the second one waits behind a hole
+		w := newWire(t)
+		x := w.dial(phone4, host4).open()
+		start := x.client.seq
+		parts := [][2]int{{0, 30}, {20, 60}, {10, len(posted)}}
+		if held {
+			parts = [][2]int{{40, 60}, {20, 50}, {30, len(posted)}, {0, 30}}
+		}
+		for _, p := range parts {
+			x.segment(x.client, start+uint32(p[0]), "PA", []byte(posted[p[0]:p[1]]))
+		}
+		x.client.seq = start + uint32(len(posted))
+		x.close()
+		c := readClean(t, w)
+		if f := only(t, c); f.PayloadUp != int64(len(posted)) || len(c.Exchanges) != 1 || string(c.Exchanges[0].RequestBody) != "hello" {
+			t.Errorf("payload %d of %d, exchanges %+v", f.PayloadUp, len(posted), c.Exchanges)
+		}
+	}
+}
+
 func TestLostSegmentIsReported(t *testing.T) {
 	body := strings.Repeat("x", 100)
 	w := newWire(t)
