@@ -62,6 +62,8 @@ func TestACleanHouseHasNoFinding(t *testing.T) {
 		"README.md": "Plain.\n",
 		// A test joins what the code keeps apart.
 		"capture/proxy_test.go": "package capture_test\nimport (\n. \"github.com/onsi/gomega\"\n\"context\"\n_ \"" + archtest.Module + "/devices/sim\"\n_ \"" + archtest.Module + "/internal/peers\"\n)\nvar _ = context.Background\n",
+		// A package of tests alone, under its full name.
+		"specs/specs_test.go": "// Package specs_test holds claims made to the owner.\npackage specs_test\n",
 		// A generator beside the package that it serves.
 		"capture/generate.go": "//go:build ignore\n\n// Command generate makes a table for the package.\npackage main\nfunc main() {}\n",
 		// Words that only look like those that are not allowed.
