@@ -338,7 +338,7 @@ func lastAddr(prefix netip.Prefix) string {
 }
 
 func ipRoute(p *proc, v4, v6 bool, args []string) int {
-	i, ok := p.sys.iface("wlan0")
+	i, ok := p.sys.wifi()
 	if !ok || !i.Up {
 		return 0
 	}

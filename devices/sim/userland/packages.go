@@ -98,8 +98,17 @@ func bootProcesses(packages []Package, now time.Time) (procs map[int]*fixedProc,
 		name string
 		uid  int
 	}{
-		{"ueventd", 0}, {"logd", 1036}, {"servicemanager", 1000}, {"hwservicemanager", 1000}, {"vold", 0},
-		{"netd", 0}, {"zygote64", 0}, {"zygote", 0}, {"surfaceflinger", 1000}, {"adbd", 0}, {"wpa_supplicant", 1010},
+		{"ueventd", 0},
+		{"logd", 1036},
+		{"servicemanager", 1000},
+		{"hwservicemanager", 1000},
+		{"vold", 0},
+		{"netd", 0},
+		{"zygote64", 0},
+		{"zygote", 0},
+		{"surfaceflinger", 1000},
+		{"adbd", 0},
+		{"wpa_supplicant", 1010},
 	} {
 		pid += 37
 		add(400+pid, 1, d.uid, d.name, "")
@@ -140,7 +149,7 @@ func (s *System) appStarted(pkg string) int {
 }
 
 // stopApp ends an app's process.
-func (s *System) stopApp(pkg string) bool {
+func (s *System) stopApp(pkg string) {
 	s.procMu.Lock()
 	for pid, p := range s.fixed {
 		if p.pkg == pkg {
@@ -148,24 +157,16 @@ func (s *System) stopApp(pkg string) bool {
 		}
 	}
 	s.procMu.Unlock()
-	return s.cfg.Screen.ForceStop(pkg)
+	s.cfg.Screen.ForceStop(pkg)
 }
 
-// appPID is the pid of an app, 0 when it does not run. The app in front always
-// runs.
-func (s *System) appPID(pkg string) int {
+// noteFront gives the app in front a process: it runs, whether it was started
+// by a command or by a tap.
+func (s *System) noteFront(pkg string) {
 	front, _, _ := strings.Cut(s.cfg.Screen.Focus(), "/")
 	if front == pkg && pkg != "" {
-		return s.appStarted(pkg)
+		s.appStarted(pkg)
 	}
-	s.procMu.Lock()
-	defer s.procMu.Unlock()
-	for pid, p := range s.fixed {
-		if p.pkg == pkg {
-			return pid
-		}
-	}
-	return 0
 }
 
 // describePackage is dumpsys package NAME.

@@ -31,18 +31,18 @@ func (s *System) makeProc() error {
 		"/proc/sys/kernel/random/uuid": func() []byte { return s.procUUID() },
 		"/sys/class/net/wlan0/address": func() []byte { return s.sysAddress() },
 		"/sys/class/net/wlan0/operstate": func() []byte {
-			if i, ok := s.iface("wlan0"); ok && i.Up {
+			if i, ok := s.wifi(); ok && i.Up {
 				return []byte("up\n")
 			}
 			return []byte("down\n")
 		},
 		"/sys/class/power_supply/battery/capacity": func() []byte { return []byte("93\n") },
 		"/sys/class/net/wlan0/statistics/tx_bytes": func() []byte {
-			i, _ := s.iface("wlan0")
+			i, _ := s.wifi()
 			return fmt.Appendf(nil, "%d\n", i.Counters.TxBytes)
 		},
 		"/sys/class/net/wlan0/statistics/rx_bytes": func() []byte {
-			i, _ := s.iface("wlan0")
+			i, _ := s.wifi()
 			return fmt.Appendf(nil, "%d\n", i.Counters.RxBytes)
 		},
 	}
@@ -109,9 +109,10 @@ func (s *System) procDir(name string) *node {
 	}}
 }
 
-func (s *System) iface(name string) (Interface, bool) {
+// wifi is the interface that leaves the phone.
+func (s *System) wifi() (Interface, bool) {
 	for _, i := range s.cfg.Network.Interfaces() {
-		if i.Name == name {
+		if i.Name == "wlan0" {
 			return i, true
 		}
 	}
@@ -133,7 +134,7 @@ func (s *System) procUUID() []byte {
 }
 
 func (s *System) sysAddress() []byte {
-	i, _ := s.iface("wlan0")
+	i, _ := s.wifi()
 	return []byte(i.MAC.String() + "\n")
 }
 

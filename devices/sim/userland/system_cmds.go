@@ -195,7 +195,7 @@ func cmdPidof(p *proc, args []string) int {
 			continue
 		}
 		if strings.Contains(name, ".") {
-			p.sys.appPID(name) // the app in front runs, started by a tap or not
+			p.sys.noteFront(name) // the app in front runs, started by a tap or not
 		}
 		for _, e := range p.sys.processes() {
 			if e.name == name && e.pid != p.pid {
@@ -233,7 +233,7 @@ func cmdPs(p *proc, args []string) int {
 		}
 	}
 	front, _, _ := strings.Cut(p.sys.cfg.Screen.Focus(), "/")
-	p.sys.appPID(front)
+	p.sys.noteFront(front)
 	cols := strings.Split(strings.ToUpper(columns), ",")
 	width := map[string]int{"USER": -12, "UID": -14, "PID": 5, "PPID": 5, "VSZ": 7, "RSS": 6, "WCHAN": -20, "ADDR": 9, "S": 1, "TTY": -8, "TIME": 8, "STIME": 5, "C": 1}
 	row := func(value func(col string) string) {
