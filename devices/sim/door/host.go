@@ -244,7 +244,7 @@ func (s *Server) choose(want chosen) (*entry, error) {
 	case Offline:
 		return nil, errors.New("device offline")
 	case Unauthorized:
-		return nil, errors.New(unauthorizedText)
+		return nil, errors.New(unauthorizedText) //nolint:staticcheck // The genuine server's words, full stop and all.
 	case Device, Absent:
 	}
 	return found, nil

@@ -148,7 +148,7 @@ func (y *syncer) statV2(id, name string) error {
 func errnoOf(err error) uint32 {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		return uint32(errno) //nolint:gosec // Small numbers.
+		return uint32(errno)
 	}
 	return uint32(syscall.EIO)
 }
@@ -266,7 +266,7 @@ func (y *syncer) send(spec string) error {
 		}
 	} else {
 		// The time comes after the data: the file gets it in a second step.
-		err = y.files.Put(path.Clean(name), in, fs.FileMode(mode)&fs.ModePerm)
+		err = y.files.Put(path.Clean(name), in, fs.FileMode(mode)&fs.ModePerm) //nolint:gosec // The sync protocol has 32 bits for it.
 	}
 	if err != nil {
 		// Read to the end first: adb sends everything before it listens.
