@@ -38,7 +38,7 @@ func compression(b []byte) string {
 		return "zstd"
 	case len(b) >= 8 && b[0]&0x0f == 8 && b[0]>>4 <= 7 && (uint16(b[0])<<8|uint16(b[1]))%31 == 0 && b[1]&0x20 == 0:
 		return "zlib"
-	case len(b) >= 8 && b[0]&0x06 != 0x06:
+	case len(b) >= littleRaw && b[0]&0x06 != 0x06:
 		return "raw"
 	}
 	return ""
@@ -59,18 +59,18 @@ func (p *peeler) decompress(b []byte, name string) (inflated, bool) {
 	case "zlib":
 		// Two bytes are a weak magic: only a stream that ends well, or one that a
 		// bound ended, is believed.
-		return p.guess(func() (inflated, bool) { return p.read("zlib", b, unzlib) })
+		return p.guess(func() (inflated, bool) { return p.read("zlib", b, p.unzlib) })
 	case "deflate":
 		if out, ok := p.decompress(b, "zlib"); ok {
 			return out, true
 		}
 		return p.guess(func() (inflated, bool) {
-			out, ok := p.read("deflate", b, inflate)
+			out, ok := p.read("deflate", b, p.inflate)
 			return out, ok && len(out.rest) == 0
 		})
 	case "raw":
 		return p.guess(func() (inflated, bool) {
-			out, ok := p.read("deflate", b, inflate)
+			out, ok := p.read("deflate", b, p.inflate)
 			return out, ok && len(out.rest) == 0 && len(out.content) >= littleText && isText(out.content)
 		})
 	case "br":
@@ -78,6 +78,9 @@ func (p *peeler) decompress(b []byte, name string) (inflated, bool) {
 	}
 	return inflated{}, false
 }
+
+// littleRaw is how many bytes a stream without any magic has at least.
+const littleRaw = 20
 
 // littleText is how many bytes of text a stream without any magic must give.
 const littleText = 16
@@ -100,11 +103,34 @@ func (p *peeler) guess(decode func() (inflated, bool)) (inflated, bool) {
 	return inflated{}, false
 }
 
-func unzlib(in *bytes.Reader) (io.Reader, error) { return zlib.NewReader(in) }
+// unzlib and inflate use one decoder of each format again and again, since
+// nearly every binary value is tried, and nearly every try ends at once.
+func (p *peeler) unzlib(in *bytes.Reader) (io.Reader, error) {
+	if p.zlib == nil {
+		r, err := zlib.NewReader(in)
+		if err == nil {
+			p.zlib = r
+		}
+		return r, err
+	}
+	if err := p.zlib.(zlib.Resetter).Reset(in, nil); err != nil {
+		return nil, err
+	}
+	return p.zlib, nil
+}
+
+func (p *peeler) inflate(in *bytes.Reader) (io.Reader, error) {
+	if p.flate == nil {
+		p.flate = flate.NewReader(in)
+		return p.flate, nil
+	}
+	if err := p.flate.(flate.Resetter).Reset(in, nil); err != nil {
+		return nil, err
+	}
+	return p.flate, nil
+}
 
 func unbrotli(in *bytes.Reader) (io.Reader, error) { return brotli.NewReader(in), nil }
-
-func inflate(in *bytes.Reader) (io.Reader, error) { return flate.NewReader(in), nil }
 
 func unzstd(in *bytes.Reader) (io.Reader, error) {
 	return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))

@@ -53,9 +53,6 @@ func (p *peeler) encodedWord(n *Node, b []byte, h hint, depth int) bool {
 // openWord opens a random word by the first decoder that fits: one that gives
 // something to read, or base64 of a cipher block or more.
 func (p *peeler) openWord(n *Node, word []byte, depth int) bool {
-	if depth >= MaxDepth {
-		return false
-	}
 	for _, code := range wordCodes {
 		if content, ok := code.decode(word); ok && p.readable(content) {
 			p.openAs(n, code.name, content, depth)
@@ -87,7 +84,7 @@ func (p *peeler) opens(word []byte) bool {
 // readable is true for bytes that are worth opening: text, or a format with a
 // magic. Random bytes pass by chance about once in a hundred million.
 func (p *peeler) readable(b []byte) bool {
-	const few, enough = 5, 20
+	const few, enough = 5, 12
 	switch {
 	case len(b) < few:
 		return false
@@ -105,9 +102,11 @@ func (p *peeler) readable(b []byte) bool {
 		_, ok := p.decompress(b, name)
 		p.trial -= before - p.output
 		p.output = before
-		return ok
+		if ok {
+			return true
+		}
 	}
-	return wideOrder(b) != nil
+	return wideOrder(b) != nil || boundaryOf(b) != ""
 }
 
 // isPlainWord is true for a short text without control characters that looks
@@ -122,7 +121,7 @@ func isPlainWord(b []byte) bool {
 			letters++
 		}
 	}
-	return letters*3 >= len(b)*2 && excessOf(b) <= float64(len(b))/4
+	return letters*3 >= len(b)*2 && excessOf(b) <= float64(len(b))/2
 }
 
 // decodesToText is true for hex digits that spell text.
@@ -193,10 +192,21 @@ func decodeBase32(word []byte) ([]byte, bool) {
 	if len(body) < 10 || len(word)-len(body) > 6 {
 		return nil, false
 	}
-	upper := bytes.ToUpper(body)
-	if !bytes.Equal(upper, body) && !bytes.Equal(bytes.ToLower(body), body) {
+	var lower, capital bool
+	for _, c := range body {
+		switch {
+		case c >= 'a' && c <= 'z':
+			lower = true
+		case c >= 'A' && c <= 'Z':
+			capital = true
+		case c < '2' || c > '7':
+			return nil, false
+		}
+	}
+	if lower && capital {
 		return nil, false
 	}
+	upper := bytes.ToUpper(body)
 	enc := base32.StdEncoding.WithPadding(base32.NoPadding)
 	out := make([]byte, enc.DecodedLen(len(upper)))
 	k, err := enc.Decode(out, upper)
@@ -216,6 +226,9 @@ func (p *peeler) form(n *Node, b []byte, declared bool, depth int) bool {
 	if !declared {
 		for _, pair := range pairs {
 			name, value, ok := bytes.Cut(pair, []byte("="))
+			if len(pair) == 0 {
+				continue
+			}
 			if !ok || !isFormName(name) || bytes.ContainsAny(value, " \t\r\n\"<>{}") {
 				return false
 			}
@@ -325,7 +338,7 @@ func (p *peeler) percent(n *Node, depth int) bool {
 			escapes++
 		}
 	}
-	if escapes == 0 || depth >= MaxDepth {
+	if escapes == 0 {
 		return false
 	}
 	out := p.unescape(n.Value, false)
@@ -342,8 +355,6 @@ func (p *peeler) escapes(n *Node, depth int) bool {
 	const several = 4
 	b := n.Value
 	switch {
-	case depth >= MaxDepth:
-		return false
 	case bytes.Count(b, []byte(`\u`))+bytes.Count(b, []byte(`\x`)) >= several:
 		out := unquote(b)
 		p.output -= len(out)

@@ -38,9 +38,6 @@ func (p *peeler) json(n *Node, b []byte, depth int) bool {
 
 // jsonLines opens JSON texts that follow one another, as in JSON lines.
 func (p *peeler) jsonLines(n *Node, b []byte, depth int) bool {
-	if depth >= MaxDepth {
-		return false
-	}
 	in := json.NewDecoder(bytes.NewReader(b))
 	at := 0
 	var docs [][]byte

@@ -24,16 +24,25 @@ func hintOf(contentType string) hint {
 	return h
 }
 
+// boundaryOf returns the boundary of a multipart body that no header
+// announces, empty when it is none.
+func boundaryOf(b []byte) string {
+	const reach = 512
+	if !bytes.HasPrefix(b, []byte("--")) {
+		return ""
+	}
+	line, _, ok := bytes.Cut(b[:min(len(b), reach)], []byte("\n"))
+	line = bytes.TrimRight(line, "\r")
+	if !ok || len(line) < 3 || len(line) > 80 || !bytes.Contains(bytes.ToLower(b[:min(len(b), reach)]), []byte("\ncontent-")) {
+		return ""
+	}
+	return string(line[2:])
+}
+
 // guessMultipart opens a multipart body that no header announces.
 func (p *peeler) guessMultipart(n *Node, b []byte, depth int) bool {
-	const reach = 512
-	line, _, ok := bytes.Cut(b, []byte("\n"))
-	line = bytes.TrimRight(line, "\r")
-	if !ok || len(line) < 3 || len(line) > 80 || !bytes.HasPrefix(line, []byte("--")) ||
-		!bytes.Contains(bytes.ToLower(b[:min(len(b), reach)]), []byte("\ncontent-")) {
-		return false
-	}
-	return p.multipart(n, string(line[2:]), depth)
+	boundary := boundaryOf(b)
+	return boundary != "" && p.multipart(n, boundary, depth)
 }
 
 // multipart opens the parts between the boundaries: what each holds, and its
@@ -41,7 +50,7 @@ func (p *peeler) guessMultipart(n *Node, b []byte, depth int) bool {
 func (p *peeler) multipart(n *Node, boundary string, depth int) bool {
 	mark := []byte("--" + boundary)
 	b := n.Value
-	if depth >= MaxDepth || !bytes.Contains(b, mark) {
+	if !bytes.Contains(b, mark) {
 		return false
 	}
 	sections := bytes.Split(b, mark)

@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"io"
 	"strings"
 )
 
@@ -26,6 +27,8 @@ type peeler struct {
 	// many small bombs that never come out whole would cost much and charge
 	// nothing.
 	trial int
+	flate io.ReadCloser
+	zlib  io.ReadCloser
 }
 
 func newPeeler() *peeler { return &peeler{nodes: MaxNodes, output: MaxOutput, trial: MaxOutput} }
@@ -97,6 +100,8 @@ func (p *peeler) peelAs(step string, b []byte, h hint, depth int) *Node {
 	case p.inflated(n, depth):
 	case h.boundary != "" && p.multipart(n, h.boundary, depth):
 	case p.guessMultipart(n, b, depth):
+	case p.json(n, trim(b), depth): // with a string that is no UTF-8
+	case h.form && p.form(n, b, true, depth):
 	case p.wide(n, depth):
 	case p.embedded(n, depth):
 	default:

@@ -1,12 +1,10 @@
 package payload_test
 
 import (
-	"bufio"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
@@ -88,24 +86,4 @@ func TestRandomBytesInLetters(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestCorpus(t *testing.T) {
-	f, err := os.Open(os.Getenv("CORPUS"))
-	if err != nil {
-		t.Skip()
-	}
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	total, bad := 0, 0
-	for s.Scan() {
-		total++
-		if k := worst(s.Text()); k != payload.KindUnknown {
-			bad++
-			if bad%(1+bad/40) == 0 {
-				t.Log(k, s.Text())
-			}
-		}
-	}
-	t.Logf("%d of %d", bad, total)
 }

@@ -54,8 +54,9 @@ func (p *peeler) text(n *Node, h hint, depth int) {
 	}
 	switch {
 	case p.json(n, b, depth):
-	case isNumber(b):
+	case isNumber(b) && (len(b) <= maxDigits || !p.encodedWord(n, b, h, depth)):
 		n.Kind = kindOfNumber(b)
+	case len(n.Children) > 0: // hex without a letter
 	case h.boundary != "" && p.multipart(n, h.boundary, depth):
 	case p.guessMultipart(n, b, depth):
 	case p.url(n, b, depth):
@@ -191,7 +192,11 @@ func textStep(from, to int) string {
 func (p *peeler) pieces(b []byte) []piece {
 	random := randomStretches(b)
 	codes := codeRuns(b)
-	var all []piece
+	var (
+		all   []piece
+		whole chunk // that of the last stretch
+		done  int   // the end of the last word
+	)
 	add := func(q piece) {
 		if k := len(all); k > 0 && q.from < all[k-1].to {
 			last := &all[k-1]
@@ -210,10 +215,19 @@ func (p *peeler) pieces(b []byte) []piece {
 			codes = codes[1:]
 			continue
 		}
-		if q, ok := p.word(b, random[0]); ok {
+		next := random[0]
+		random = random[1:]
+		if next.to <= done {
+			continue // the word before holds it
+		}
+		if whole.to <= next.from || whole.to < next.to {
+			whole = p.chunkAt(b, next)
+		}
+		q, ok := p.word(b, next, whole)
+		done = q.to
+		if ok {
 			add(q)
 		}
-		random = random[1:]
 	}
 	// Neighbours that nothing opens count together, or a cipher text chopped
 	// into short words would pass as so many identifiers.
@@ -232,21 +246,37 @@ func (p *peeler) pieces(b []byte) []piece {
 	return joined
 }
 
-// word widens a random stretch to the word that holds it.
-func (p *peeler) word(b []byte, s stretch) (piece, bool) {
+// A chunk is a run of the bytes of which encoded words are made, and what is
+// known of it as a whole.
+type chunk struct {
+	stretch
+	opens bool
+	// random is true when it can be base64 from end to end, slashes included.
+	random bool
+}
+
+func (p *peeler) chunkAt(b []byte, s stretch) chunk {
+	c := chunk{stretch: s}
+	for c.from > 0 && wordByte(b[c.from-1]) {
+		c.from--
+	}
+	for c.to < len(b) && wordByte(b[c.to]) {
+		c.to++
+	}
+	word := b[c.from:c.to]
+	c.opens = p.opens(word)
+	c.random = !c.opens && isBase64(word) && excessOf(word) > float64(len(word))/3
+	return c
+}
+
+// word widens a random stretch to the word that holds it: all of its chunk, or
+// the letters and digits around it.
+func (p *peeler) word(b []byte, s stretch, c chunk) (piece, bool) {
+	if c.opens || c.random {
+		word := b[c.from:c.to]
+		return piece{stretch: c.stretch, kind: kindOfWord(word), opens: c.opens}, c.opens || alnums(word) >= shortToken
+	}
 	from, to := s.from, s.to
-	for from > 0 && wordByte(b[from-1]) {
-		from--
-	}
-	for to < len(b) && wordByte(b[to]) {
-		to++
-	}
-	if chunk := b[from:to]; p.opens(chunk) {
-		return piece{stretch{from, to}, kindOfWord(chunk), true, false}, true
-	} else if plain := isBase64(chunk) && excessOf(chunk) > float64(len(chunk))/3; plain {
-		return piece{stretch{from, to}, kindOfWord(chunk), p.opens(chunk), false}, alnums(chunk) >= shortToken
-	}
-	from, to = s.from, s.to
 	for from > 0 && isAlnum(b[from-1]) {
 		from--
 	}
@@ -256,8 +286,8 @@ func (p *peeler) word(b []byte, s stretch) (piece, bool) {
 	for pad := 0; pad < 2 && to < len(b) && b[to] == '='; pad++ {
 		to++
 	}
-	chunk := b[from:to]
-	return piece{stretch{from, to}, kindOfWord(chunk), p.opens(chunk), false}, alnums(chunk) >= shortToken
+	word := b[from:to]
+	return piece{stretch: stretch{from, to}, kind: kindOfWord(word), opens: p.opens(word)}, alnums(word) >= shortToken
 }
 
 // shortToken is how many letters and digits a random word has at least: with
@@ -382,17 +412,21 @@ func hexRun(b []byte, i int) (piece, int) {
 		return piece{stretch{i, end}, kind, decodesToText(b[i:end]), false}, end
 	}
 	// Groups, as of a hardware address, a fingerprint or a hex dump.
-	if end == len(b) || !isGroupMark(b[end]) || i > 0 && isAlnum(b[i-1]) {
+	mark, size := byte(0), end-i
+	if end < len(b) {
+		mark = b[end]
+	}
+	if !isGroupMark(mark) || size < 2 || i > 0 && isAlnum(b[i-1]) {
 		return piece{}, end
 	}
-	mark, size := b[end], end-i
 	total, mixed, last := 0, 0, i
 	for at := i; ; {
 		stop := at
 		for stop < len(b) && isHex(b[stop]) {
 			stop++
 		}
-		if stop-at != size && (stop-at < 2 || mark == ' ' || mark == '.') || stop < len(b) && isAlnum(b[stop]) || stop == at {
+		if stop == at || stop-at != size && (stop-at < 2 || mark == ' ' || mark == '.') ||
+			stop < len(b) && isAlnum(b[stop]) || at > i && stop-at >= tokenHex {
 			break
 		}
 		if d, l, _ := countHex(b[at:stop]); d > 0 && l > 0 {
@@ -405,8 +439,8 @@ func hexRun(b []byte, i int) (piece, int) {
 		}
 		at = stop + 1
 	}
-	if size < 2 || total < tokenHex || mixed == 0 || mixed*6 < total/size {
-		return piece{}, end
+	if total < tokenHex || mixed == 0 || mixed*6 < total/size {
+		return piece{}, max(end, last)
 	}
 	if mark == ':' && size == 4 {
 		if _, err := netip.ParseAddr(string(b[i:last])); err == nil {

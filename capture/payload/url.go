@@ -32,17 +32,27 @@ func (p *peeler) urlFields(raw []byte, prefix string, depth int, add func(*Node)
 	}
 	rest, fragment, hasFragment := bytes.Cut(rest, []byte("#"))
 	path, query, _ := bytes.Cut(rest, []byte("?"))
-	i := 0
-	for segment := range bytes.SplitSeq(bytes.TrimPrefix(path, []byte("/")), []byte("/")) {
-		if len(segment) > 0 && !p.full(prefix, segment, add) {
-			add(p.peel(prefix+"path:"+strconv.Itoa(i), p.unescape(segment, false), depth))
-		}
-		i++
-	}
-	for pair := range bytes.SplitSeq(query, []byte("&")) {
-		if len(pair) == 0 || p.full(prefix, pair, add) {
+	left := len(path) + len(query)
+	for i, segment := range bytes.Split(bytes.TrimPrefix(path, []byte("/")), []byte("/")) {
+		if len(segment) == 0 {
 			continue
 		}
+		if p.spent() {
+			add(p.cut(prefix+"rest", left))
+			return
+		}
+		left -= len(segment)
+		add(p.peel(prefix+"path:"+strconv.Itoa(i), p.unescape(segment, false), depth))
+	}
+	for pair := range bytes.SplitSeq(query, []byte("&")) {
+		if len(pair) == 0 {
+			continue
+		}
+		if p.spent() {
+			add(p.cut(prefix+"rest", left))
+			return
+		}
+		left -= len(pair)
 		name, value, _ := bytes.Cut(pair, []byte("="))
 		for _, n := range p.field(prefix+"query:", name, value, depth) {
 			add(n)
@@ -51,15 +61,6 @@ func (p *peeler) urlFields(raw []byte, prefix string, depth int, add func(*Node)
 	if hasFragment {
 		add(p.peel(prefix+"fragment", p.unescape(fragment, false), depth))
 	}
-}
-
-// full hands over a cut leaf instead of what the bounds leave no room for.
-func (p *peeler) full(prefix string, missed []byte, add func(*Node)) bool {
-	if !p.spent() {
-		return false
-	}
-	add(p.cut(prefix+"rest", len(missed)))
-	return true
 }
 
 func usualScheme(scheme string) bool {
@@ -74,7 +75,7 @@ func usualScheme(scheme string) bool {
 func (p *peeler) url(n *Node, b []byte, depth int) bool {
 	const longScheme = 20
 	end := bytes.Index(b, []byte("://"))
-	if end <= 0 || end > longScheme || depth >= MaxDepth || bytes.ContainsAny(b, " \t\r\n\"<>") {
+	if end <= 0 || end > longScheme || bytes.ContainsAny(b, " \t\r\n\"<>") {
 		return false
 	}
 	for _, c := range b[:end] {
