@@ -47,7 +47,7 @@ func TestShell(t *testing.T) {
 		{name: "exec replaces", script: "exec echo hi; echo never", out: "hi\n"},
 		{name: "exec keeps the pid", script: "echo $$; exec sh -c 'echo $$'", out: "SAME"},
 		{name: "background", script: "sleep 100 & p=$!; kill $p; wait $p; echo $?", out: "143\n"},
-		{name: "background pid is the program's", script: "sleep 100 & cat /proc/$!/cmdline | tr '\\000' ' '; kill $!", out: "sleep 100 "},
+		{name: "background pid is the program's", script: "sleep 100 & sleep 0.1; cat /proc/$!/cmdline | tr '\\000' ' '; kill $!", out: "sleep 100 "},
 		{name: "trap of a signal", script: "trap 'echo got; exit 9' TERM; kill $$; sleep 5; echo never", out: "got\n", code: 9},
 		{name: "killed child", script: "sh -c 'kill -9 $$'; echo $?", out: "137\n", errs: "Killed \n"},
 		{name: "closed pipe", script: "yes | head -n 1", out: "y\n"},

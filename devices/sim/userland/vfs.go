@@ -85,16 +85,20 @@ func pathErr(op, name string, err error) error {
 
 // cover returns the root of the uppermost mount over n, or n.
 func (f *FS) cover(n *node) (*node, *mount) {
-	for i := len(f.mounts) - 1; i >= 0; i-- {
-		if m := f.mounts[i]; m.at == n && m.at != nil {
-			r, deeper := f.cover(m.root)
-			if deeper != nil {
-				return r, deeper
-			}
-			return r, m
+	var over *mount
+	// A mount's root may be mounted over by later ones only, so that a directory
+	// bound over itself does not lead in a circle.
+	for first := 0; ; {
+		i := len(f.mounts) - 1
+		for i >= first && (f.mounts[i].at != n || n == nil) {
+			i--
 		}
+		if i < first {
+			return n, over
+		}
+		over = f.mounts[i]
+		n, first = over.root, i+1
 	}
-	return n, nil
 }
 
 // A place is where a path led: the node, its parent and name there, and the
