@@ -87,7 +87,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
 		Packages: []userland.Package{
-			{Name: browser.Package, Version: p.browser.Version(), Code: 12020600, UID: p.browser.UID(), Main: browser.MainActivity},
+			{Name: browser.Package, Version: p.browser.Version(), Code: versionCode(p.browser.Version()), UID: p.browser.UID(), Main: browser.MainActivity},
 			{Name: browser.DelegatePackage, Version: "3.6.13", Code: 30613, UID: p.browser.DelegateUID(), System: true, Running: true},
 			{Name: apps.WeatherPackage, Version: "4.1.0", Code: 410, UID: apps.WeatherUID, Running: true},
 		},
@@ -99,6 +99,16 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	p.sys.OnReboot(p.reboot)
 	p.startNoise()
 	return p, nil
+}
+
+// versionCode is a version's number as the browser's makers count: 12.2.6-g is
+// 12020600.
+func versionCode(version string) int {
+	var major, minor, patch int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
+		return 1
+	}
+	return ((major*100+minor)*100 + patch) * 100
 }
 
 // Personalities are the names of the built-in personalities.
@@ -168,7 +178,9 @@ func (p *Phone) reboot() {
 		p.w.adb.SetState(p.serial, door.Absent)
 		p.noise()
 		p.display.ForceStop(browser.Package)
+		p.display.Key(screen.KeyHome)
 		p.sys.Shutdown()
+		p.stack.SetUp(false)
 		t := time.NewTimer(time.Duration(float64(bootTime) * p.w.cfg.Pace))
 		defer t.Stop()
 		select {
@@ -177,75 +189,15 @@ func (p *Phone) reboot() {
 		case <-t.C:
 		}
 		p.sys.Boot()
+		if v, _ := p.sys.Setting("global", "airplane_mode_on"); v != "1" {
+			p.stack.SetUp(true)
+		}
 		p.startNoise()
 		p.mu.Lock()
 		p.booting = false
 		p.mu.Unlock()
 		p.w.adb.SetState(p.serial, door.Device)
 	})
-}
-
-// Faults are the names that Fault knows, each with what it does.
-func Faults() map[string]string {
-	return map[string]string{
-		"reboot":         "restarts the phone",
-		"unplug":         "takes the phone off its cable",
-		"plug":           "puts it back",
-		"unauthorized":   "makes the phone forget this computer",
-		"offline":        "makes adbd not answer",
-		"online":         "ends unauthorized and offline",
-		"kill-tcpdump":   "kills every tcpdump on the phone",
-		"tcpdump-silent": "tcpdump runs and shows nothing more (argument off ends it)",
-		"drop-packets":   "loses every n-th packet, and says so (argument n, 0 ends it)",
-		"clock-jump":     "moves the phone's clock by a time (argument such as 1h)",
-		"network-down":   "turns Wi-Fi off",
-		"network-up":     "turns it on again",
-		"cut-reverse":    "removes the phone's reverse connections",
-	}
-}
-
-// Fault makes a fault of Faults happen. arg is a duration or a number where the
-// fault takes one, and may be empty.
-func (p *Phone) Fault(ctx context.Context, name, arg string) error {
-	switch name {
-	case "reboot":
-		p.reboot()
-	case "unplug":
-		p.w.adb.SetState(p.serial, door.Absent)
-	case "plug", "online":
-		p.w.adb.SetState(p.serial, door.Device)
-	case "unauthorized":
-		p.w.adb.SetState(p.serial, door.Unauthorized)
-	case "offline":
-		p.w.adb.SetState(p.serial, door.Offline)
-	case "kill-tcpdump":
-		if p.sys.KillByName("tcpdump", syscall.SIGKILL) == 0 {
-			return fmt.Errorf("sim: no tcpdump runs on %s", p.serial)
-		}
-	case "tcpdump-silent":
-		p.sys.SetTapSilent(arg != "off")
-	case "drop-packets":
-		n, err := strconv.Atoi(arg)
-		if err != nil || n < 0 {
-			return fmt.Errorf("sim: drop-packets needs a number, not %q", arg)
-		}
-		p.sys.SetDropEvery(n)
-	case "clock-jump":
-		d, err := time.ParseDuration(arg)
-		if err != nil {
-			return fmt.Errorf("sim: clock-jump needs a time such as 1h: %w", err)
-		}
-		p.sys.JumpClock(d)
-	case "network-down":
-		p.stack.SetUp(false)
-	case "network-up":
-		p.stack.SetUp(true)
-	case "cut-reverse":
-		return p.cutReverse(ctx)
-	default:
-		return fmt.Errorf("%w: %q", ErrUnknownFault, name)
-	}
-	return nil
 }
 
 // cutReverse does what `adb reverse --remove-all` does, by the same protocol.
