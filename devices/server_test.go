@@ -209,8 +209,14 @@ func TestGenuineServerStates(t *testing.T) {
 	if len(entries) != 1 || entries[0].Serial != locked || !strings.Contains(entries[0].Advice(), "Allow USB debugging") {
 		t.Fatalf("got %+v", entries)
 	}
-	_, err := devices.Open(addr, locked).Shell(within(t), "id")
+	// The server asks the phone again from time to time, and says "authorizing"
+	// meanwhile.
+	var err error
 	var unauthorized *adb.UnauthorizedError
+	for ctx.Err() == nil && !errors.As(err, &unauthorized) {
+		_, err = devices.Open(addr, locked).Shell(ctx, "id")
+		wait(ctx, 50*time.Millisecond)
+	}
 	if !errors.As(err, &unauthorized) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want an *UnauthorizedError of one line", err)
 	}
