@@ -20,9 +20,6 @@ import (
 
 const (
 	bufferSize = 16 << 10 // one TLS record
-	// serverFirst is how long a tunnel's client may be silent before the server
-	// is given the chance to speak first.
-	serverFirst = 3 * time.Second
 	// lingerTime bounds the wait for the phone to read our last words.
 	lingerTime = 2 * time.Second
 )
@@ -233,7 +230,7 @@ func (c *conn) firstWord(ctx context.Context, br *bufio.Reader, target string) f
 		b, _ := br.Peek(1)
 		return firstWord{byte: b[0], up: up}
 	}
-	timer := time.NewTimer(serverFirst)
+	timer := time.NewTimer(c.s.o.ServerFirst)
 	defer timer.Stop()
 	select {
 	case err := <-phone:

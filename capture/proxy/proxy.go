@@ -90,6 +90,9 @@ type Options struct {
 	// DialTimeout bounds an upstream connection with its handshake; 20 s when
 	// zero.
 	DialTimeout time.Duration
+	// ServerFirst is how long a tunnel's client may be silent before the server
+	// is connected and given the chance to speak first; 3 s when zero.
+	ServerFirst time.Duration
 	// BeaconTries is how often a beacon is sent, 4 when zero, and BeaconWait how
 	// long each is waited for, 5 s when zero.
 	BeaconTries int
@@ -108,6 +111,7 @@ func (o Options) withDefaults() Options {
 	number(&o.HeaderTimeout, 30*time.Second)
 	number(&o.IdleTimeout, 15*time.Minute)
 	number(&o.DialTimeout, 20*time.Second)
+	number(&o.ServerFirst, 3*time.Second)
 	number(&o.BeaconTries, 4)
 	number(&o.BeaconWait, 5*time.Second)
 	if o.Clock == nil {

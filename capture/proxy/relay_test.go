@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -135,8 +136,18 @@ func TestWhatIsNotHTTP(t *testing.T) {
 			t.Errorf("%s %+v", show([]capture.Exchange{x}), f)
 		}
 	})
+	t.Run("the phone hesitates", func(t *testing.T) {
+		r := w.start(t, proxy.Options{ServerFirst: time.Millisecond})
+		c := r.connect("odd.test:443")
+		r.until("the tunnel", func(capture.Trace) bool { return w.wasAsked("odd.test:443") >= 2 })
+		tc := tls.Client(c, &tls.Config{ServerName: "odd.test", RootCAs: r.roots(), MinVersion: tls.VersionTLS12})
+		talk(t, tc, "\x00re:\x01abcde")
+		if x := r.exchange(); x.URL != "tls://odd.test:443/" || string(x.RequestBody) != "\x01abcde" {
+			t.Errorf("%s", show([]capture.Exchange{x}))
+		}
+	})
 	t.Run("the server speaks first", func(t *testing.T) {
-		r := w.start(t, proxy.Options{})
+		r := w.start(t, proxy.Options{ServerFirst: time.Millisecond})
 		c := r.connect("mail.test:25")
 		b := make([]byte, 8)
 		if _, err := io.ReadFull(c, b); err != nil || string(b) != "220 mail" {

@@ -76,7 +76,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 
 	if err := s.lead(ctx); err != nil {
 		_, stopErr := s.Stop(ctx)
-		return nil, errors.Join(err, stopErr)
+		return nil, errors.Join(err, stopErr, os.Remove(filepath.Join(dir, "proxy-ca.pem")))
 	}
 	return s, nil
 }
@@ -316,6 +316,8 @@ func (s *session) send(ctx context.Context, script string, seen <-chan time.Time
 		case <-ctx.Done():
 			return time.Time{}, fmt.Errorf("proxy: beacon: %w", context.Cause(ctx))
 		case sendErr = <-failed:
+			// Nothing more will come of it, unless the nonce is on its way.
+			timer.Reset(s.o.BeaconWait / 10)
 		case <-timer.C:
 			if words, ok := said.Load().(string); ok && sendErr == nil {
 				sendErr = errors.New(words)

@@ -158,6 +158,18 @@ func (w *world) host(hostport, addr string) {
 	w.hosts[hostport] = addr
 }
 
+// wasAsked is how often the door was asked for a host.
+func (w *world) wasAsked(hostport string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.asked {
+		if a == hostport {
+			n++
+		}
+	}
+	return n
+}
+
 // serve adds a site. protocols are its ALPN; none means no TLS.
 func (w *world) serve(hostport string, h http.Handler, protocols ...string) *http.Server {
 	w.t.Helper()

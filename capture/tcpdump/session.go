@@ -115,7 +115,7 @@ func create(dir string) (*os.File, error) {
 		if n > 1 {
 			name = fmt.Sprintf("%s-%d.pcap", Name, n)
 		}
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // dir is the run's own, and the name is fixed here
 		if errors.Is(err, fs.ErrExist) && n < 1000 {
 			continue
 		}
@@ -360,11 +360,14 @@ func (s *session) Beacon(ctx context.Context, nonce string) (capture.Beacon, err
 // it was not seen; the error then says why, nil for no known reason.
 func (s *session) ask(ctx context.Context, name string, seen <-chan time.Time) (time.Time, error) {
 	run, cancel := context.WithCancel(ctx)
-	asked := make(chan error, 1)
+	asked := make(chan struct{})
+	failed := make(chan error, 1)
 	go func() {
+		defer close(asked)
 		// ping fails, for the name does not exist: only its question matters.
-		_, _, _, err := s.phone.Run(run, "ping -c 1 -W 1 "+name)
-		asked <- err
+		if _, _, _, err := s.phone.Run(run, "ping -c 1 -W 1 "+name); err != nil {
+			failed <- fmt.Errorf("tcpdump: beacon: ask on the phone: %w", err)
+		}
 	}()
 	// Whatever comes, no command is left running behind the caller's back.
 	defer func() {
@@ -373,29 +376,27 @@ func (s *session) ask(ctx context.Context, name string, seen <-chan time.Time) (
 	}()
 	timer := time.NewTimer(s.o.BeaconWait)
 	defer timer.Stop()
-	select {
-	case at := <-seen:
-		return at, nil
-	case <-s.done:
-		select { // the last packets may have held it
+	var failure error
+	for {
+		select {
 		case at := <-seen:
 			return at, nil
-		default:
-			return time.Time{}, fmt.Errorf("%w: %s", ErrEnded, s.lastWords())
+		case <-s.done:
+			select { // the last packets may have held it
+			case at := <-seen:
+				return at, nil
+			default:
+				return time.Time{}, fmt.Errorf("%w: %s", ErrEnded, s.lastWords())
+			}
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("tcpdump: beacon: %w", context.Cause(ctx))
+		case failure = <-failed:
+			// Nothing more will come of it, unless the nonce is on its way.
+			timer.Reset(s.o.BeaconWait / 10)
+		case <-timer.C:
+			return time.Time{}, failure
 		}
-	case <-ctx.Done():
-		return time.Time{}, fmt.Errorf("tcpdump: beacon: %w", context.Cause(ctx))
-	case <-timer.C:
 	}
-	select {
-	case err := <-asked:
-		asked <- nil // for the clean-up
-		if err != nil {
-			return time.Time{}, fmt.Errorf("tcpdump: beacon: ask on the phone: %w", err)
-		}
-	default:
-	}
-	return time.Time{}, nil
 }
 
 // Done is closed when recording has ended.

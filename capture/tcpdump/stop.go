@@ -78,7 +78,7 @@ func (s *session) extend(path string, size int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // it stands beside the file that create made
 	if err != nil {
 		return err
 	}

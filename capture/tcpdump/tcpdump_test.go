@@ -415,6 +415,19 @@ func TestBeaconUnseen(t *testing.T) {
 		if _, err = s.Beacon(ctx, "lost2"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("beacon with a limit: %v", err)
 		}
+		p.mu.Lock()
+		p.lostRuns = true
+		p.mu.Unlock()
+		began := time.Now()
+		if _, err = s.Beacon(t.Context(), "lost3"); !errors.Is(err, errLost) || !errors.Is(err, tcpdump.ErrBeaconUnseen) {
+			t.Errorf("beacon on a phone that is gone: %v", err)
+		}
+		if d := time.Since(began); d >= 3*time.Second {
+			t.Errorf("a lost phone was waited for: %v", d)
+		}
+		p.mu.Lock()
+		p.lostRuns = false
+		p.mu.Unlock()
 		if _, err = s.Beacon(t.Context(), "Not a nonce"); err == nil {
 			t.Error("a nonce for the shell was accepted")
 		}
