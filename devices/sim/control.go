@@ -23,8 +23,7 @@ type control struct {
 }
 
 func openControl(ctx context.Context, w *World, addr string) (*control, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
+	ln, err := listen(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -39,12 +38,29 @@ func openControl(ctx context.Context, w *World, addr string) (*control, error) {
 		}
 	})
 	mux.HandleFunc("GET /ledger", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.Ledger().Entries()) })
-	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	c.server = &http.Server{Handler: sameHost(mux), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(c.done)
 		_ = c.server.Serve(ln)
 	}()
 	return c, nil
+}
+
+// sameHost refuses what a page in somebody's browser could send: a request with
+// an Origin, or to a name that was made to resolve to loopback.
+func sameHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		ip := net.ParseIP(host)
+		if r.Header.Get("Origin") != "" || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(rw, "only for programs of this host", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
 }
 
 func (c *control) addr() string { return c.ln.Addr().String() }
@@ -61,10 +77,7 @@ func (w *World) showPhone(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "no such phone", http.StatusNotFound)
 		return
 	}
-	answer(rw, map[string]any{
-		"serial": p.Serial(), "personality": p.Personality(), "state": p.State(),
-		"settings": p.Settings(), "mounts": p.Mounts(), "reverses": p.Reverses(),
-	})
+	answer(rw, p.Truth())
 }
 
 func (w *World) breakPhone(rw http.ResponseWriter, r *http.Request) {

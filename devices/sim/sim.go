@@ -2,17 +2,42 @@
 // genuine ADB server protocol, so that anybody can run and trust the harness
 // without a phone.
 //
-// A World is made from a Config, hands out an ordinary farm.yaml, and knows the
-// truth that a harness has to find out: the ledger of what every simulated host
-// received.
+// A world is started, used through ordinary doors, and given back:
 //
-//	world, err := sim.Start(ctx, sim.Config{Phones: []sim.PhoneConfig{{Personality: "deaf"}}})
+//	world, err := sim.Start(ctx, sim.Config{Phones: []sim.PhoneConfig{{Personality: "honest"}, {Personality: "deaf"}}})
+//	if err != nil {
+//		return err
+//	}
 //	defer world.Close()
 //	fmt.Println(world.ADB(), world.FarmFile())
 //
-// A phone can be broken by name while it is observed: in Go by Phone.Fault, and
-// from another process through the control door, a small HTTP server on
-// loopback.
+// World.ADB is an ADB server: `adb -H 127.0.0.1 -P PORT devices -l` lists the
+// phones, and `adb -s SERIAL shell input tap X Y` is a finger. World.SOCKS is the
+// way into the world's internet for a program of the host, such as a proxy; the
+// certificates that it needs lie beside the farm.yaml. What the phones send are
+// real packets, which their own tcpdump shows.
+//
+// What a phone's browser tells whom is its personality (package browser), one of
+// Personalities or a value of the caller's own. The truth that a harness has to
+// find out is in World.Ledger: what every simulated host received. It shares no
+// code with any instrument.
+//
+// A phone can be broken by name while it is observed, in Go or from another
+// process through the control door, a small HTTP server on loopback:
+//
+//	err = world.Phones()[0].Fault(ctx, "unplug", "5s")
+//
+//	curl -X POST http://CONTROL/phones/SERIAL/faults/reboot
+//	curl -X POST 'http://CONTROL/phones/SERIAL/faults/drop-packets?arg=3'
+//	curl -X POST http://CONTROL/adb/stop
+//	curl http://CONTROL/phones/SERIAL
+//	curl http://CONTROL/ledger
+//
+// Faults lists the names. Every door listens on loopback only.
+//
+// The parts are packages of their own: internet (stacks, router, hosts, ledger),
+// web (the sites), screen and browser (what is seen and tapped), apps (noise),
+// userland (files, processes, commands), door (the protocol).
 package sim
 
 import (
@@ -80,9 +105,6 @@ type World struct {
 	closed  error
 }
 
-// ErrUnknownFault is returned for a fault that no phone knows.
-var ErrUnknownFault = errors.New("sim: unknown fault")
-
 func (c Config) withDefaults() Config {
 	if len(c.Phones) == 0 {
 		c.Phones = []PhoneConfig{{}}
@@ -137,8 +159,7 @@ func (w *World) start(ctx, life context.Context) error {
 		w.phones = append(w.phones, p)
 		w.adb.Add(p.link(), door.Device)
 	}
-	var lc net.ListenConfig
-	if w.socks, err = lc.Listen(ctx, "tcp", w.cfg.SOCKS); err != nil {
+	if w.socks, err = listen(ctx, w.cfg.SOCKS); err != nil {
 		return fmt.Errorf("sim: open the SOCKS door: %w (choose another port, or 0 for a free one)", err)
 	}
 	socks := w.socks
@@ -154,6 +175,20 @@ func (w *World) start(ctx, life context.Context) error {
 		return fmt.Errorf("sim: open the control door: %w (choose another port, or 0 for a free one)", err)
 	}
 	return w.writeFiles()
+}
+
+// listen opens a door. Whoever passes one may do anything to the farm, so it is
+// for programs of this host only.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := ln.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return nil, errors.Join(fmt.Errorf("%s is not a loopback address", address), ln.Close())
+	}
+	return ln, nil
 }
 
 func (w *World) writeFiles() error {
