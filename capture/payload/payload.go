@@ -178,7 +178,7 @@ func Share(total int64, leaves []Leaf) []int64 {
 	var sum uint64
 	for i, leaf := range leaves {
 		if leaf.Node != nil && leaf.Size > 0 {
-			weights[i] = min(uint64(leaf.Size), math.MaxInt64/uint64(len(leaves)))
+			weights[i] = min(uint64(leaf.Size), math.MaxInt64/uint64(len(leaves))) //nolint:gosec // Size is positive here.
 			sum += weights[i]
 		}
 	}

@@ -173,9 +173,6 @@ func randomStretches(text []byte) []stretch {
 		if i == len(text) || !wordByte(text[i]) {
 			if i-began >= longWord && word > wordScore && best < randomScore {
 				// Long enough to be sure with less.
-				if from > began {
-					from = began
-				}
 				found = append(found, stretch{began, i})
 				sum, best, from = 0, 0, i+1
 			}

@@ -23,9 +23,9 @@ func worst(value string) payload.Kind {
 }
 
 // Random bytes must be seen through every spelling of them: how many samples
-// of a thousand may pass as text is stated here for each.
+// of all may pass as text is stated here for each.
 func TestRandomBytesInLetters(t *testing.T) {
-	const samples = 4000
+	const samples = 2000
 	r := rand.New(rand.NewPCG(1, 2))
 	spell := func(alphabet string, n int) string {
 		var b strings.Builder
@@ -41,25 +41,25 @@ func TestRandomBytesInLetters(t *testing.T) {
 		spell   func([]byte) string
 		allowed int // of samples
 	}{
-		{"base64", base64.StdEncoding.EncodeToString, 4},
-		{"base64url", base64.RawURLEncoding.EncodeToString, 4},
+		{"base64", base64.StdEncoding.EncodeToString, 2},
+		{"base64url", base64.RawURLEncoding.EncodeToString, 2},
 		{"hex", hex.EncodeToString, 0},
-		{"base32", base32.StdEncoding.EncodeToString, 8},
-		{"lower-case base32", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) }, 8},
-		{"base36", func(b []byte) string { return spell(lower+"0123456789", len(b)*25/16) }, 8},
-		{"base62", func(b []byte) string { return spell(lower+strings.ToUpper(lower)+"0123456789", len(b)*22/16) }, 4},
-		{"letters", func(b []byte) string { return spell(lower, len(b)*28/16) }, 120},
+		{"base32", base32.StdEncoding.EncodeToString, 4},
+		{"lower-case base32", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) }, 4},
+		{"base36", func(b []byte) string { return spell(lower+"0123456789", len(b)*25/16) }, 4},
+		{"base62", func(b []byte) string { return spell(lower+strings.ToUpper(lower)+"0123456789", len(b)*22/16) }, 2},
+		{"letters", func(b []byte) string { return spell(lower, len(b)*28/16) }, 60},
 		{"decimal", func(b []byte) string { return spell("0123456789", len(b)*39/16) }, 0},
-		{"in a sentence", func(b []byte) string { return "The answer is " + base64.StdEncoding.EncodeToString(b) + ", is it not?" }, 4},
-		{"in JSON", func(b []byte) string { return `{"a":"b","c":["` + base64.StdEncoding.EncodeToString(b) + `"]}` }, 4},
+		{"in a sentence", func(b []byte) string { return "The answer is " + base64.StdEncoding.EncodeToString(b) + ", is it not?" }, 2},
+		{"in JSON", func(b []byte) string { return `{"a":"b","c":["` + base64.StdEncoding.EncodeToString(b) + `"]}` }, 2},
 		{"in a path", func(b []byte) string {
 			return "https://www.example.com/static/" + base64.RawURLEncoding.EncodeToString(b) + "/index.html"
-		}, 4},
-		{"in a host", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) + ".cdn.example.com" }, 8},
+		}, 2},
+		{"in a host", func(b []byte) string { return strings.ToLower(low32.EncodeToString(b)) + ".cdn.example.com" }, 4},
 		{"in words of eight", func(b []byte) string {
 			s := base64.RawURLEncoding.EncodeToString(append(b, b...))
 			return s[:8] + " " + s[8:16] + " " + s[16:24] + " " + s[24:32] + " " + s[32:]
-		}, 40},
+		}, 20},
 	}
 	for _, s := range spellings {
 		t.Run(s.name, func(t *testing.T) {
