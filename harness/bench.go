@@ -303,26 +303,37 @@ func (b *bench) judgeWatches(o *Observation) {
 
 func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
 
-// lag is the longest time between an act of an observation and a sighting that
-// is charged to it, read while the instruments go on.
-func (b *bench) lag(ctx context.Context, o *Observation, list *collector.List) (time.Duration, error) {
-	var traces []capture.Trace
-	packets := map[string]*dissect.Capture{}
+// lag is the longest time between an act and a sighting that is charged to its
+// observation, read while the instruments go on. leaked is true when an OFF
+// window has a sighting.
+func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.List) (longest time.Duration, leaked bool, err error) {
+	side := &bench{p: b.p, packets: map[string]*dissect.Capture{}}
 	for _, s := range b.sessions {
 		t, err := s.Read(ctx)
 		if err != nil {
-			return 0, fmt.Errorf("harness: read %s: %w", s.name, err)
+			return 0, false, fmt.Errorf("harness: read %s: %w", s.name, err)
 		}
-		traces = append(traces, t)
+		side.traces = append(side.traces, t)
 	}
-	side := &bench{p: b.p, packets: packets, traces: traces}
 	for i := range side.traces {
-		side.read(&side.traces[i], clockOf([]*Observation{o}))
+		side.read(&side.traces[i], clockOf(all))
 	}
-	copyOf := *o
-	copyOf.evidence = &Evidence{Traces: side.traces, Packets: packets, Now: time.Now()}
-	f := Judge(&copyOf, []*Observation{&copyOf}, list)
-	return longestLag(f), nil
+	ev := &Evidence{Traces: side.traces, Packets: side.packets, Now: time.Now()}
+	copies := make([]*Observation, len(all))
+	for i, o := range all {
+		c := *o
+		c.evidence = ev
+		copies[i] = &c
+	}
+	v := newView(copies, list)
+	for _, o := range copies {
+		f := v.judge(o)
+		if o.Arm == On {
+			longest = max(longest, longestLag(f))
+		}
+		leaked = leaked || (o.Arm == Off && len(f.Sightings) > 0)
+	}
+	return longest, leaked, nil
 }
 
 func longestLag(f Finding) time.Duration {

@@ -333,8 +333,15 @@ func (v *view) trial(t *Trial) TrialFinding {
 			off = append(off, o)
 		}
 	}
-	f.Pairs = min(len(on), len(off))
 	positive := slices.Concat(by[Calibration], on, by[Closing])
+	var lag time.Duration
+	for _, o := range positive {
+		lag = max(lag, longestLag(*o.Finding))
+	}
+	// A window shorter than three times the longest lag counts for nothing but
+	// what leaked in it.
+	long := slices.DeleteFunc(slices.Clone(off), func(o *Observation) bool { return o.Window.Wanted < 3*lag })
+	f.Pairs = min(len(on), len(long))
 
 	var leaks []Sighting
 	for _, o := range slices.Concat(off, by[Quiet]) {
@@ -371,15 +378,15 @@ func (v *view) trial(t *Trial) TrialFinding {
 		switch o.Finding.Verdict {
 		case Collected:
 			collected++
-			if lag := longestLag(*o.Finding); 3*lag > t.Window {
-				doubt("%s showed a lag of %s, so windows of %s are too short", o.ID, lag.Round(time.Millisecond), t.Window.Round(time.Millisecond))
-			}
 		case Inconclusive:
 			for _, b := range o.Finding.Because {
 				doubt("%s: %s", o.ID, b)
 			}
 		case NotCollected:
 		}
+	}
+	if len(off) > 0 && len(long) == 0 {
+		doubt("a window with the switch on showed a lag of %s, so windows of %s are too short", lag.Round(time.Millisecond), t.Window.Round(time.Millisecond))
 	}
 	for _, d := range []string{v.configDiffers(), v.dependence(off)} {
 		if d != "" {
@@ -423,7 +430,7 @@ func (v *view) trial(t *Trial) TrialFinding {
 	}
 	f.Because = []string{
 		fmt.Sprintf("%snot observed in %d of %d OFF windows of %s; up to %.0f %% of such windows could still send (p = %.3g)",
-			smoke, len(off), len(off), t.Window.Round(time.Millisecond), f.Bound*100, f.P),
+			smoke, len(long), len(long), t.Window.Round(time.Millisecond), f.Bound*100, f.P),
 		"silence counts for what ON showed, and no more: " + strings.Join(shown, "; "),
 	}
 	if slices.Contains(t.Instruments, "proxy") {

@@ -459,6 +459,17 @@ func TestTrials(t *testing.T) {
 			o := w.get("on-1")
 			w.sensors(o.Acts[0].Add(6*time.Second), o.Acts[0], words(o))
 		}, harness.OutcomeInconclusive, "too short"},
+		"the pairs were run again with longer windows": {func(w *world) {
+			w.extend(w.get("on-1"), 6*time.Second)
+		}, harness.Stops, "1 of 1 OFF windows of 18s"},
+		"it leaked in the window that was too short": {func(w *world) {
+			w.extend(w.get("on-1"), 6*time.Second)
+			w.report(w.get("off-1"))
+		}, harness.Continues, "korvandel"},
+		"it sent an encrypted leaf in the window that was too short": {func(w *world) {
+			w.extend(w.get("on-1"), 6*time.Second)
+			w.send(in(w.get("off-1")), "POST", "https://api.collect.data.intl.miui.com/v1/health", "application/json", encryptedLeaf())
+		}, harness.OutcomeInconclusive, "opaque payload"},
 		"the trial ended before the closing ON": {func(w *world) {
 			w.trial.Observations = w.trial.Observations[:4]
 		}, harness.OutcomeInconclusive, "not run to its end"},
@@ -532,6 +543,29 @@ func TestTrials(t *testing.T) {
 				t.Errorf("because %q does not mention %q", f.Because, c.because)
 			}
 		})
+	}
+}
+
+// extend makes an ON window late, and adds the pair and the closing that are
+// run again with windows that are long enough.
+func (w *world) extend(late *harness.Observation, lag time.Duration) {
+	w.withoutReports()
+	w.trial.Window = 3 * lag
+	for _, x := range []struct {
+		id   string
+		part harness.Part
+		arm  harness.Arm
+	}{{"off-2", harness.Pair, harness.Off}, {"on-2", harness.Pair, harness.On}, {"closing-2", harness.Closing, harness.On}} {
+		w.observation(x.id, x.part, x.arm)
+		w.get(x.id).Window.Wanted = 3 * lag
+	}
+	for _, o := range w.trial.Observations {
+		switch {
+		case o == late:
+			w.sensors(o.Acts[0].Add(lag), o.Acts[0], o.Canaries[0].Term)
+		case o.Arm == harness.On:
+			w.report(o)
+		}
 	}
 }
 
