@@ -94,7 +94,7 @@ func (c InstallCA) prepare(ctx context.Context, d *Device) (undo, error) {
 	if _, err := d.AsRoot(ctx, "true"); err != nil {
 		return nil, fmt.Errorf("install CA: %w", err)
 	}
-	names, err := d.list(ctx, caStore)
+	names, err := d.certificates(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("install CA: %w", err)
 	}
@@ -113,9 +113,9 @@ func (c InstallCA) prepare(ctx context.Context, d *Device) (undo, error) {
 	return &caUndo{ID: hex.EncodeToString(id), File: file}, nil
 }
 
-// list names the files of a folder of the phone.
-func (d *Device) list(ctx context.Context, dir string) ([]string, error) {
-	out, err := d.Output(ctx, "ls", dir)
+// certificates names the files of the store.
+func (d *Device) certificates(ctx context.Context) ([]string, error) {
+	out, err := d.Output(ctx, "ls", caStore)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (c InstallCA) apply(ctx context.Context, d *Device, prepared undo) error {
 	if err := removeCAMounts(ctx, d); err != nil {
 		return err
 	}
-	before, err := d.list(ctx, caStore)
+	before, err := d.certificates(ctx)
 	if err != nil {
 		return err
 	}
@@ -174,6 +174,8 @@ func (u *caUndo) script() string {
 		"cp " + store + "/* " + stage + "/ || exit 1",
 		"cp " + certificate + " " + stage + "/" + u.File + " || exit 1",
 		"chmod 644 " + stage + "/* || exit 1",
+		// An undo that overtook this script has removed the certificate.
+		"[ -e " + certificate + " ] || exit 1",
 		"mount -t tmpfs " + source + " " + store + " || exit 1",
 		"if cp " + stage + "/* " + store + "/ && chmod 755 " + store + " && chmod 644 " + store + "/* && cat " + target + " >/dev/null; then failed=0; else umount " + store + "; failed=1; fi",
 		// Without the label of the system's files SELinux hides the store from apps.
@@ -194,7 +196,7 @@ func (u *caUndo) readBack(ctx context.Context, d *Device, before []string, encod
 	if ours == 0 {
 		return errors.New("read back: the mount is not visible outside of root's own mount namespace: set su to the global namespace")
 	}
-	after, err := d.list(ctx, caStore)
+	after, err := d.certificates(ctx)
 	if err != nil {
 		return err
 	}
@@ -285,17 +287,8 @@ func (u *caUndo) revert(ctx context.Context, d *Device) error {
 	if _, err := hex.DecodeString(u.ID); err != nil || u.ID == "" {
 		return fmt.Errorf("undo %s: the mark %q is damaged", u.what(), u.ID)
 	}
-	if err := removeCAMounts(ctx, d); err != nil {
-		return fmt.Errorf("undo %s: %w", u.what(), err)
-	}
-	names, err := d.list(ctx, caStore)
-	if err != nil {
-		return fmt.Errorf("undo %s: %w", u.what(), err)
-	}
-	if slices.Contains(names, u.File) {
-		return fmt.Errorf("undo %s: read back: the certificate is still there", u.what())
-	}
-	// The stage may be left by a run that was killed; it belongs to root.
+	// First the stage, without which a script that still runs mounts nothing. It
+	// belongs to root.
 	if left, err := d.Shell(ctx, "ls", "-d", u.stage(), u.pem()); err == nil && len(left.Stdout) > 0 {
 		script, err := d.AsRoot(ctx, "rm -rf "+u.stage()+" "+u.pem())
 		if err != nil {
@@ -308,6 +301,16 @@ func (u *caUndo) revert(ctx context.Context, d *Device) error {
 		if err != nil {
 			return fmt.Errorf("undo %s: %w", u.what(), err)
 		}
+	}
+	if err := removeCAMounts(ctx, d); err != nil {
+		return fmt.Errorf("undo %s: %w", u.what(), err)
+	}
+	names, err := d.certificates(ctx)
+	if err != nil {
+		return fmt.Errorf("undo %s: %w", u.what(), err)
+	}
+	if slices.Contains(names, u.File) {
+		return fmt.Errorf("undo %s: read back: the certificate is still there", u.what())
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,10 +215,10 @@ func TestInstallCACutAnywhere(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
 			j := open(t, t.TempDir(), p)
-			cut := false
+			var cut atomic.Bool
 			p.during(func(n int, isAfter bool, _ string) bool {
 				if n == at && isAfter == after {
-					cut = true
+					cut.Store(true)
 					return false
 				}
 				return true
@@ -225,14 +226,14 @@ func TestInstallCACutAnywhere(t *testing.T) {
 			err := j.Change(within(t), p.device(), devices.InstallCA{PEM: certPEM})
 			p.during(nil)
 			var lost *devices.LostError
-			if cut && !errors.As(err, &lost) {
+			if cut.Load() && !errors.As(err, &lost) {
 				t.Errorf("cut at %d, after %v: got %v, want a *LostError", at, after, err)
 			}
 			if err := j.Undo(within(t), p.device()); err != nil {
 				t.Errorf("cut at %d, after %v: %v", at, after, err)
 			}
 			p.mustBeClean(t, "cut at "+strconv.Itoa(at))
-			if !cut {
+			if !cut.Load() {
 				break
 			}
 		}

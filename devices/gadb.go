@@ -65,28 +65,38 @@ func bounded[T any](ctx context.Context, what string, call func() (T, error)) (T
 	}
 }
 
+// splitAddr parts an address for gadb, which puts host and port together again
+// without brackets of its own.
+func splitAddr(hostPort string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return "", 0, fmt.Errorf("address %q: want host:port: %w", hostPort, err)
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("address %q: want host:port: %w", hostPort, err)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		host = "[" + host + "]"
+	}
+	return host, int(n), nil
+}
+
 // gadbClient asks the server by the wire client first: gadb dials without a
 // limit, and would hang on a server that does not answer.
 func gadbClient(ctx context.Context, server string) (gadb.Client, error) {
 	if server == "" {
 		server = adb.DefaultAddr
 	}
-	host, portText, err := net.SplitHostPort(server)
+	host, port, err := splitAddr(server)
 	if err != nil {
-		return gadb.Client{}, fmt.Errorf("server %q: want host:port: %w", server, err)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return gadb.Client{}, fmt.Errorf("server %q: want host:port: %w", server, err)
+		return gadb.Client{}, fmt.Errorf("devices: use server: %w", err)
 	}
 	if _, err := (&adb.Client{Addr: server}).Version(ctx); err != nil {
 		return gadb.Client{}, err
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		host = "[" + host + "]"
-	}
 	return bounded(ctx, "connect to the ADB server", func() (gadb.Client, error) {
-		return gadb.NewClientWith(host, int(port))
+		return gadb.NewClientWith(host, port)
 	})
 }
 
@@ -111,20 +121,16 @@ func serialList(ctx context.Context, server string) ([]string, error) {
 // server answers "connected" for a phone that refuses it, so the state is read
 // afterwards.
 func Connect(ctx context.Context, server, hostPort string) (*Device, error) {
-	host, portText, err := net.SplitHostPort(hostPort)
+	host, port, err := splitAddr(hostPort)
 	if err != nil {
-		return nil, fmt.Errorf("devices: connect %q: want host:port: %w", hostPort, err)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("devices: connect %q: want host:port: %w", hostPort, err)
+		return nil, fmt.Errorf("devices: connect: %w", err)
 	}
 	client, err := gadbClient(ctx, server)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := bounded(ctx, "devices: connect "+hostPort, func() (struct{}, error) {
-		return struct{}{}, client.Connect(host, int(port))
+		return struct{}{}, client.Connect(host, port)
 	}); err != nil {
 		return nil, err
 	}
@@ -141,20 +147,16 @@ func Connect(ctx context.Context, server, hostPort string) (*Device, error) {
 
 // Disconnect makes the server let go of a phone over TCP.
 func Disconnect(ctx context.Context, server, hostPort string) error {
-	host, portText, err := net.SplitHostPort(hostPort)
+	host, port, err := splitAddr(hostPort)
 	if err != nil {
-		return fmt.Errorf("devices: disconnect %q: want host:port: %w", hostPort, err)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return fmt.Errorf("devices: disconnect %q: want host:port: %w", hostPort, err)
+		return fmt.Errorf("devices: disconnect: %w", err)
 	}
 	client, err := gadbClient(ctx, server)
 	if err != nil {
 		return err
 	}
 	_, err = bounded(ctx, "devices: disconnect "+hostPort, func() (struct{}, error) {
-		return struct{}{}, client.Disconnect(host, int(port))
+		return struct{}{}, client.Disconnect(host, port)
 	})
 	return err
 }

@@ -15,8 +15,12 @@ import (
 	"github.com/offproof/offproof/devices/adb"
 )
 
-// defaultUndoLimit is enough for every undo on a slow phone.
-const defaultUndoLimit = time.Minute
+const (
+	// defaultUndoLimit is enough for every undo on a slow phone.
+	defaultUndoLimit = time.Minute
+	// defaultSettle is longer than any command of a change takes on a slow phone.
+	defaultSettle = 5 * time.Second
+)
 
 // A Journal remembers on the host what was changed in one phone, so that every
 // change is put back: at the end, on a signal, or at the next lease after a
@@ -28,6 +32,10 @@ type Journal struct {
 	// UndoLimit bounds one call of Undo; zero means a minute. Undo does not end
 	// with its caller's context: it is what still has to happen then.
 	UndoLimit time.Duration
+	// Settle is how long a command may still take in the phone after its program
+	// died or gave up; zero means 5 s. A change that was not seen to end is undone
+	// at once, and again after that time, because it may have landed in between.
+	Settle time.Duration
 
 	dir, path, serial string
 
@@ -160,20 +168,48 @@ func (j *Journal) Change(ctx context.Context, d *Device, c Undoable) error {
 	if err != nil {
 		return fmt.Errorf("devices: change phone %s: read the state before: %w", j.serial, err)
 	}
-	if err := j.announce(u); err != nil {
+	id, err := j.announce(u)
+	if err != nil {
 		return fmt.Errorf("devices: change phone %s: nothing was changed: %w", j.serial, err)
 	}
-	if err := c.apply(ctx, d, u); err != nil {
+	err = c.apply(ctx, d, u)
+	if err == nil {
+		err = j.made(id)
+	}
+	if err != nil {
+		j.unsure(id)
 		return fmt.Errorf("devices: change phone %s: %s: %w", j.serial, u.what(), err)
 	}
 	return nil
 }
 
+// made notes that a change was seen to end, so that its undo need not wait.
+func (j *Journal) made(id int) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.write(record{Op: opMade, Change: Change{ID: id, At: time.Now(), PID: os.Getpid()}}); err != nil {
+		return err
+	}
+	j.settled(id)
+	return nil
+}
+
+// unsure notes that a command of the change may still be under way.
+func (j *Journal) unsure(id int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.pending {
+		if j.pending[i].ID == id {
+			j.pending[i].made, j.pending[i].since = false, time.Now()
+		}
+	}
+}
+
 // announce puts the undo on the disk.
-func (j *Journal) announce(u undo) error {
+func (j *Journal) announce(u undo) (id int, err error) {
 	raw, err := json.Marshal(u)
 	if err != nil {
-		return fmt.Errorf("journal: encode undo: %w", err)
+		return 0, fmt.Errorf("journal: encode undo: %w", err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -182,11 +218,11 @@ func (j *Journal) announce(u undo) error {
 		Kind: u.kind(), What: u.what(), ByHand: u.byHand(j.serial), Note: u.note(),
 	}
 	if err := j.write(record{Op: opChange, Change: change, Undo: raw}); err != nil {
-		return err
+		return 0, err
 	}
 	j.next++
-	j.pending = append(j.pending, pendingChange{Change: change, undo: u})
-	return nil
+	j.pending = append(j.pending, pendingChange{Change: change, undo: u, since: time.Now()})
+	return change.ID, nil
 }
 
 // Undo undoes all pending changes, newest first, reads each back, and marks
@@ -209,18 +245,9 @@ func (j *Journal) Undo(ctx context.Context, d *Device) error {
 	todo := slices.Clone(j.pending)
 	damaged := len(j.damage) > 0
 	j.mu.Unlock()
-	var failed []error
-	for _, p := range slices.Backward(todo) {
-		err := p.undo.revert(ctx, d)
-		if err == nil {
-			err = j.done(p.ID)
-		}
-		if err != nil {
-			failed = append(failed, err)
-			if adb.Unreachable(err) || ctx.Err() != nil {
-				break
-			}
-		}
+	failed := j.revert(ctx, d, todo)
+	if unsure := slices.DeleteFunc(todo, func(p pendingChange) bool { return p.made }); len(unsure) > 0 && len(failed) == 0 {
+		failed = j.revertAgain(ctx, d, unsure)
 	}
 	if damaged && len(failed) == 0 {
 		if _, err := Sweep(ctx, d); err != nil {
@@ -233,6 +260,45 @@ func (j *Journal) Undo(ctx context.Context, d *Device) error {
 		return nil
 	}
 	return &UndoError{Serial: j.serial, Left: j.Pending(), Err: errors.Join(failed...)}
+}
+
+// revert undoes changes, newest first, and marks those done that were seen to
+// end.
+func (j *Journal) revert(ctx context.Context, d *Device, todo []pendingChange) (failed []error) {
+	for _, p := range slices.Backward(todo) {
+		err := p.undo.revert(ctx, d)
+		if err == nil && p.made {
+			err = j.done(p.ID)
+		}
+		if err != nil {
+			failed = append(failed, err)
+			if adb.Unreachable(err) || ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	return failed
+}
+
+// revertAgain undoes changes a second time, when no command of theirs can still
+// be under way in the phone.
+func (j *Journal) revertAgain(ctx context.Context, d *Device, unsure []pendingChange) []error {
+	settle := j.Settle
+	if settle <= 0 {
+		settle = defaultSettle
+	}
+	rest := time.Duration(0)
+	for i := range unsure {
+		// A clock that was set in between must not lengthen the wait.
+		rest = max(rest, min(settle-time.Since(unsure[i].since), settle))
+		unsure[i].made = true
+	}
+	if rest > 0 {
+		if err := pause(ctx, rest); err != nil {
+			return []error{fmt.Errorf("wait for commands that may be under way: %w", err)}
+		}
+	}
+	return j.revert(ctx, d, unsure)
 }
 
 // done marks a change as undone.

@@ -31,7 +31,7 @@ func TestHolder(t *testing.T) {
 	if _, err := devices.Acquire(t.Context(), *childLocks, []string{*childSerial}); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("\nleased")
+	_, _ = os.Stdout.WriteString("\nleased\n")
 	_, _ = io.Copy(io.Discard, os.Stdin) // Until the parent is gone.
 }
 

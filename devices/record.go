@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const (
@@ -23,6 +24,7 @@ const (
 	restJournal = 256 << 10
 
 	opChange = "change"
+	opMade   = "made"
 	opUndone = "undone"
 )
 
@@ -46,6 +48,18 @@ type journalState struct {
 type pendingChange struct {
 	Change
 	undo undo
+	made bool // the change was seen to end
+	// since is when the change was last known to be under way.
+	since time.Time
+}
+
+// settled marks a pending change as made.
+func (s *journalState) settled(id int) {
+	for i := range s.pending {
+		if s.pending[i].ID == id {
+			s.pending[i].made = true
+		}
+	}
 }
 
 // makeDir makes a folder that survives a power cut.
@@ -104,7 +118,7 @@ func (j *Journal) write(r record) (err error) {
 
 // loadJournal reads a file; one that is not there is an empty journal.
 func loadJournal(path, serial string) (journalState, int64, error) {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // OpenJournal made the name from a serial.
 	if errors.Is(err, fs.ErrNotExist) {
 		return journalState{next: 1}, 0, nil
 	}
@@ -142,7 +156,7 @@ func readJournal(r io.Reader, serial string) (journalState, error) {
 			switch {
 			case problem == "":
 			case last:
-				state.damage = append(state.damage, fmt.Sprintf("line %d, the last, was cut short: the change that it announces was not made", n))
+				state.damage = append(state.damage, fmt.Sprintf("line %d, the last, was cut short: a change that it announces was not made", n))
 			default:
 				state.damage = append(state.damage, fmt.Sprintf("line %d cannot be read: %s", n, problem))
 			}
@@ -189,7 +203,9 @@ func (s *journalState) apply(line []byte, serial string) string {
 		if err != nil {
 			u = &unknownUndo{change: r.Change, err: err}
 		}
-		s.pending = append(s.pending, pendingChange{Change: r.Change, undo: u})
+		s.pending = append(s.pending, pendingChange{Change: r.Change, undo: u, since: time.Now()})
+	case opMade:
+		s.settled(r.ID)
 	case opUndone:
 		kept := s.pending[:0]
 		for _, p := range s.pending {

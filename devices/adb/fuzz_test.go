@@ -8,6 +8,7 @@ import (
 	"testing/iotest"
 
 	"github.com/offproof/offproof/devices/adb"
+	"github.com/offproof/offproof/internal/peers"
 )
 
 func FuzzDemux(f *testing.F) {
@@ -103,10 +104,7 @@ func FuzzQuote(f *testing.F) {
 	f.Add("", "$(reboot)")
 	f.Add("\n;`x`", `\"`)
 	f.Add("~", "*?[]{}!#&|<>=")
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		f.Fatal("sh is part of every Unix: ", err)
-	}
+	sh := peers.Require(f, "sh")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if strings.ContainsRune(a+b, 0) || len(a)+len(b) > 10_000 {
 			return // No shell can be given a NUL byte.

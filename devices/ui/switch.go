@@ -2,7 +2,14 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+)
+
+// Limits on what a hostile tree can cost.
+const (
+	maxTitles = 16
+	maxPairs  = 100_000
 )
 
 // titleID is the id of the title in every preference row of Android.
@@ -25,6 +32,9 @@ func SwitchBeside(root *Node, title string) (*Node, error) {
 			func(n *Node) bool { return strings.HasPrefix(n.Desc, title+" ") },
 		})))
 		return single(own, title, root)
+	}
+	if len(titles) > maxTitles {
+		return nil, fmt.Errorf("ui: find switch beside %q: %d nodes have this text", title, len(titles))
 	}
 	var found []*Node
 	for _, t := range titles {
@@ -88,22 +98,20 @@ func rowTitles(n *Node) []*Node { return n.All(ByID(titleID)) }
 // level finds the one switch at the height of the title, where the tree does
 // not tell rows apart: of all titles, this one must be the nearest to it.
 func level(root, title *Node) *Node {
+	switches, titles := root.All(Checkable()), rowTitles(root)
+	if len(switches)*len(titles) > maxPairs {
+		return nil // No screen shows so many; a hostile tree may claim to.
+	}
 	var best *Node
-	for _, s := range root.All(Checkable()) {
-		if s == title || s.Bounds.Empty() {
+	for _, s := range switches {
+		if s == title || s.Bounds.Empty() || !near(title, s) {
 			continue
 		}
 		middle := s.Center().Y
-		nearest := title
-		for _, other := range rowTitles(root) {
-			if distance(other, middle) < distance(nearest, middle) {
-				nearest = other
-			}
-		}
-		if nearest != title || !near(title, s) {
+		if slices.ContainsFunc(titles, func(other *Node) bool { return distance(other, middle) < distance(title, middle) }) {
 			continue
 		}
-		if best == nil || distance(title, middle) > distance(title, s.Center().Y) {
+		if best == nil || distance(title, middle) < distance(title, best.Center().Y) {
 			best = s
 		}
 	}
