@@ -188,7 +188,7 @@ func (in *inspection) search(file string, c *dissect.Capture) *findings {
 		f.flows[c.Flows[i].ID] = &c.Flows[i]
 	}
 	for _, x := range c.Exchanges {
-		parts := payload.Request(x)
+		parts := telemetry.Open(x, payload.Request(x))
 		host := urlHost(x.URL)
 		f.find(parts, host, seen{flow: x.Flow, exchange: x.ID, host: host})
 		for _, e := range telemetry.Decode(x, parts) {

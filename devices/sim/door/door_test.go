@@ -24,7 +24,6 @@ type fakePhone struct {
 	serial string
 	mu     sync.Mutex
 	files  map[string]string
-	hosts  []string
 	reboot chan struct{}
 }
 
