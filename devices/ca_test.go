@@ -93,8 +93,7 @@ done
 mount -t proc proc "$R/proc"
 mount --bind "$R" "$R/phone"
 : > "$R/dev/null"; mount --bind /dev/null "$R/dev/null"
-echo ready
-exec chroot "$R" cat`
+exec chroot "$R" sh -c 'echo ready; exec cat'`
 	cmd := exec.CommandContext(t.Context(), unshare, "-m", "--propagation", "private", "sh", "-c", script) //nolint:gosec // A peer.
 	cmd.Env = append(os.Environ(), "R="+p.root)
 	cmd.Stderr = os.Stderr
