@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/offproof/offproof/capture"
 )
 
 // A Class says what is known of bytes that left the phone. The zero value
@@ -114,8 +112,19 @@ func (o *Observation) span() (from, to time.Time) {
 // burstSlack is how far a packet's time may be from its burst's.
 const burstSlack = 15 * time.Millisecond
 
-// sentWithin is what a flow's client sent in a stretch: IP bytes and payload.
-func sentWithin(f *capture.Flow, from, to time.Time) (ip, payload int64) {
+// sentWithin is what a flow's client sent in a stretch, or may have sent: IP
+// bytes and payload.
+func (f *flow) sentWithin(from, to time.Time) (ip, payload int64) {
+	ip, payload = f.datedWithin(from, to)
+	if !f.End.Before(from) && !f.Start.After(to) {
+		ip += f.undated.Bytes
+		payload += f.undated.Payload
+	}
+	return ip, payload
+}
+
+// datedWithin is the part of it that is known to lie in the stretch.
+func (f *flow) datedWithin(from, to time.Time) (ip, payload int64) {
 	for _, s := range f.Sent {
 		if !s.At.Before(from) && !s.At.After(to) {
 			ip += s.Bytes
@@ -123,6 +132,22 @@ func sentWithin(f *capture.Flow, from, to time.Time) (ip, payload int64) {
 		}
 	}
 	return ip, payload
+}
+
+// countersSlack is how many bytes, and a tenth, the counters may fall behind the
+// capture: a driver that takes off a link header that is not there does so.
+const countersSlack = 2000
+
+// clockSlack is how far the phone's clock and the host's may be apart when one
+// moment is read on both.
+func (o *Observation) clockSlack() time.Duration {
+	slack := time.Second
+	for _, c := range []*Clock{o.ClockBefore, o.ClockAfter} {
+		if c != nil {
+			slack = max(slack, min(c.Uncertainty, clockLimit))
+		}
+	}
+	return slack
 }
 
 // unexplained compares the phone's counters with the packet capture.
@@ -142,6 +167,12 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 		}
 		counted += n - was
 	}
+	if len(after.Sent) == 0 {
+		return "the phone's interface counters name no interface"
+	}
+	if slack := o.clockSlack(); before.To.After(o.Window.Open.Add(slack)) || after.From.Before(o.Window.Close.Add(-slack)) {
+		return "the phone's interface counters were read inside the window, so they do not span it"
+	}
 	for name := range before.Sent {
 		if _, ok := after.Sent[name]; !ok {
 			return fmt.Sprintf("the interface %s went away inside the window, with its counter", name)
@@ -153,13 +184,16 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 		if !f.packets {
 			continue
 		}
-		n, _ := sentWithin(&f.Flow, before.To.Add(burstSlack), after.From.Add(-burstSlack))
+		n, _ := f.datedWithin(before.To.Add(burstSlack), after.From.Add(-burstSlack))
 		least += n
-		n, _ = sentWithin(&f.Flow, before.From.Add(-burstSlack), after.To.Add(burstSlack))
+		n, _ = f.sentWithin(before.From.Add(-burstSlack), after.To.Add(burstSlack))
 		most += n
 	}
 	acc.Counted = &counted
 	acc.Captured, acc.Tolerance = most, most-least
+	if counted < least-least/10-countersSlack {
+		return fmt.Sprintf("the phone's interface counters say that %d bytes left, and the capture holds %d: they do not count everything", counted, least)
+	}
 	if counted > most {
 		acc.add(ClassUnexplained, counted-most, true, "unknown")
 	}

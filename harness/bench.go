@@ -199,7 +199,7 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for i := range b.traces {
 		b.read(&b.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: b.traces, Packets: b.packets, Now: time.Now(), Notes: b.notes}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Known: b.p.Known, Now: time.Now(), Notes: b.notes}
 	for _, o := range b.owners {
 		ev.Owners = append(ev.Owners, *o)
 	}
@@ -318,7 +318,7 @@ func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.Lis
 	for i := range side.traces {
 		side.read(&side.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: side.traces, Packets: side.packets, Now: time.Now()}
+	ev := &Evidence{Traces: side.traces, Packets: side.packets, Known: b.p.Known, Now: time.Now()}
 	copies := make([]*Observation, len(all))
 	for i, o := range all {
 		c := *o

@@ -179,6 +179,10 @@ type Finding struct {
 	// Sound is true when every instrument was whole, heard its beacons and the
 	// planted terms, and every effect was read back.
 	Sound bool `json:"sound"`
+
+	// baseline is true for a negative control against which nothing speaks but
+	// readable values that it is there to show.
+	baseline bool
 }
 
 // A TrialFinding is the outcome of a trial.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/harness/canary"
 	"github.com/offproof/offproof/harness/collector"
 )
 
@@ -40,6 +41,8 @@ func proves(on, off *Observation) string {
 		return "a lone OFF observation proves nothing: bind it to a collected ON observation with Against"
 	case on.Finding == nil || on.Finding.Verdict != Collected || on.Arm != On:
 		return "there was no positive control: the ON observation was not collected, so silence in OFF means nothing"
+	case on.Setting != off.Setting || on.Claim.ID != off.Claim.ID:
+		return "the ON observation is of another switch or claim"
 	case on.Scenario != off.Scenario || on.Serial != off.Serial || on.Build != off.Build || on.Mode != off.Mode:
 		return "the ON observation is of another scenario, mode, phone or build"
 	case on.Before == nil || off.Before == nil || on.Before.Version != off.Before.Version || on.Before.SHA256 != off.Before.SHA256:
@@ -81,7 +84,13 @@ func (v *view) judge(o *Observation) Finding {
 	if reason := unproven(o); reason != "" {
 		doubts = append([]string{reason}, doubts...)
 	}
+	doubts = append(doubts, v.strays(o)...)
 	doubts = append(doubts, v.trafficDoubts(o, &f)...)
+	beyond := v.beyondControl(o)
+	f.baseline = o.Part == Quiet && len(doubts) == 0 && len(beyond) > 0
+	if len(beyond) > 0 {
+		doubts = append(doubts, "readable values that no rule explains, beyond what the negative control shows: "+strings.Join(head(beyond, 5), "; "))
+	}
 	if len(doubts) > 0 {
 		if len(f.Contacts) > 0 {
 			f.Grade = ContactGrade
@@ -97,6 +106,8 @@ func (v *view) judge(o *Observation) Finding {
 // unproven says why the setting of an observation is not certain, or nothing.
 func unproven(o *Observation) string {
 	switch {
+	case o.Arm != On && o.Arm != Off:
+		return "nobody says in which position the switch was to be"
 	case o.Before == nil:
 		return "the setting was not read before the window"
 	case o.After == nil:
@@ -122,10 +133,19 @@ func word(a Arm) string {
 // term that was not heard where it belongs.
 func (v *view) instrumentDoubts(o *Observation) []string {
 	doubts := slices.Clone(o.Broken)
-	if !o.Completed() {
-		doubts = append(doubts, "the window was not completed")
+	if o.Err != "" && len(o.Broken) == 0 {
+		doubts = append(doubts, o.Err)
 	}
-	if o.Mode != ModeUnknown && !o.Claim.Covers(o.Mode) {
+	for _, s := range o.Steps {
+		if s.Err != "" {
+			doubts = append(doubts, fmt.Sprintf("step %q: %s", s.Name, s.Err))
+		}
+	}
+	doubts = append(doubts, windowDoubts(o)...)
+	switch {
+	case o.Mode == ModeUnknown && o.Part != Quiet && !o.Claim.Covers(o.Mode):
+		doubts = append(doubts, fmt.Sprintf("the claim %s speaks of certain modes, and nobody read in which mode this was", o.Claim.ID))
+	case o.Mode != ModeUnknown && !o.Claim.Covers(o.Mode):
 		doubts = append(doubts, fmt.Sprintf("the claim %s does not speak of the mode %s", o.Claim.ID, o.Mode))
 	}
 	for _, r := range o.ReadBacks {
@@ -140,10 +160,21 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	if o.evidence == nil || len(o.evidence.Traces) == 0 {
 		return append(doubts, "nothing was recorded")
 	}
+	if o.evidence != v.all[0].evidence {
+		doubts = append(doubts, "it was recorded apart from the windows with which it is judged")
+	}
 	doubts = append(doubts, o.evidence.Notes...)
+	recorded := map[string]bool{}
 	for _, t := range o.evidence.Traces {
+		recorded[t.Backend] = true
 		doubts = append(doubts, traceDoubts(o, t)...)
 	}
+	for backend := range o.Beacons {
+		if !recorded[backend] {
+			doubts = append(doubts, backend+": it ran, and nothing of it was kept")
+		}
+	}
+	doubts = append(doubts, v.recordDoubts(o)...)
 	for i := range v.flows {
 		f := &v.flows[i]
 		if f.packets && f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
@@ -156,10 +187,51 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	return append(doubts, v.controlDoubts(o)...)
 }
 
+// windowDoubts are reasons why a window was no window.
+func windowDoubts(o *Observation) []string {
+	if !o.Completed() || o.Window.Close.Before(o.Window.Open) {
+		return []string{"the window was not completed"}
+	}
+	if slices.ContainsFunc(o.Acts, func(act time.Time) bool { return !o.Window.Holds(act) }) {
+		return []string{"an act lies outside the window"}
+	}
+	if len(o.Acts) == 0 && len(o.Canaries) > 0 {
+		return []string{"a term was planted, and the moment was not recorded, so nobody knows how long its report may take"}
+	}
+	if got := o.Window.Close.Sub(o.settled()); got < o.Window.Wanted {
+		return []string{fmt.Sprintf("the window was cut short: it was to last %s and lasted %s", o.Window.Wanted, got.Round(time.Millisecond))}
+	}
+	return nil
+}
+
+// recordDoubts are records that contradict themselves, so that nothing can be
+// reckoned from them.
+func (v *view) recordDoubts(o *Observation) []string {
+	var out []string
+	for i := range v.flows {
+		if f := &v.flows[i]; f.odd && overlaps(o, f.Start, f.End) {
+			out = append(out, fmt.Sprintf("%s: the number of bytes that it gives for %s cannot be", f.Backend, f.host))
+		}
+	}
+	for i := range v.messages {
+		if m := &v.messages[i]; m.lost && overlaps(o, m.from, m.to) {
+			out = append(out, fmt.Sprintf("%s: what was sent to %s belongs to no recorded conversation", m.flow.Backend, m.host))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// clockLimit is how uncertain a measured clock may be: beyond it nobody can say
+// what lies in which window.
+const clockLimit = 5 * time.Second
+
 func clockDoubts(o *Observation) []string {
 	switch {
 	case o.ClockBefore == nil || o.ClockAfter == nil:
 		return []string{"the phone's clock could not be measured at both ends of the window"}
+	case max(o.ClockBefore.Uncertainty, o.ClockAfter.Uncertainty) > clockLimit || min(o.ClockBefore.Uncertainty, o.ClockAfter.Uncertainty) < 0:
+		return []string{"the phone's clock could not be measured well enough to say what lies in the window"}
 	case (o.ClockBefore.Offset - o.ClockAfter.Offset).Abs() > o.ClockBefore.Uncertainty+o.ClockAfter.Uncertainty+500*time.Millisecond:
 		return []string{fmt.Sprintf("the phone's clock jumped by %s inside the window", (o.ClockAfter.Offset - o.ClockBefore.Offset).Round(time.Millisecond))}
 	}
@@ -183,7 +255,16 @@ func traceDoubts(o *Observation, t capture.Trace) []string {
 	case h.Died.IsZero() && h.Truncated:
 		say("the recording is cut short, and nobody knows where")
 	}
-	if h.Dropped != nil && *h.Dropped > 0 {
+	if !t.Start.IsZero() && t.Start.After(o.Window.Open) {
+		say("recording began at %s, after the window opened", clockTime(t.Start))
+	}
+	if h.Died.IsZero() && !t.End.IsZero() && t.End.Before(end) {
+		say("recording ended at %s, before the window was over", clockTime(t.End))
+	}
+	if t.Packets != "" && o.evidence.Packets[t.Backend] == nil {
+		say("its packets were recorded, and could not be read")
+	}
+	if h.Dropped != nil && *h.Dropped != 0 {
 		say("%d packets were dropped", *h.Dropped)
 	}
 	if h.Dropped == nil && t.Packets != "" {
@@ -192,7 +273,9 @@ func traceDoubts(o *Observation, t capture.Trace) []string {
 	for _, p := range h.Problems {
 		say("%s", p)
 	}
-	marks := slices.Clone(o.Beacons[t.Backend])
+	marks := slices.DeleteFunc(slices.Clone(o.Beacons[t.Backend]), func(b capture.Beacon) bool {
+		return b.Sent.IsZero() || b.Seen.Before(b.Sent)
+	})
 	slices.SortFunc(marks, func(a, b capture.Beacon) int { return a.Sent.Compare(b.Sent) })
 	if len(marks) < 2 || marks[0].Sent.After(o.Window.Open) || marks[len(marks)-1].Sent.Before(o.Window.Close) {
 		say("it did not recognise its beacons at both ends of the window")
@@ -227,7 +310,8 @@ func (v *view) controlDoubts(o *Observation) []string {
 			expected = true
 			for i := range v.messages {
 				m := &v.messages[i]
-				if got, ok := v.expectedExchange(m); ok && got.Canary == c.ID && m.ex.Status >= 200 && m.ex.Status < 400 {
+				whole := slices.ContainsFunc(m.hits, func(h canary.Sighting) bool { return h.Canary.ID == c.ID && h.Whole() })
+				if got, ok := v.expectedExchange(m); ok && got.Canary == c.ID && whole && overlaps(o, m.from, m.to) && m.ex.Status >= 200 && m.ex.Status < 400 {
 					heard = true
 				}
 			}
@@ -244,16 +328,24 @@ func (v *view) controlDoubts(o *Observation) []string {
 	return out
 }
 
-// sdkDisabled says whether a remote configuration that arrived in the window
-// turned the SDK off, which would make silence the server's doing.
+// sdkDisabled says whether a remote configuration that arrived in the window,
+// or the last one before it, turned the SDK off, which would make silence the
+// server's doing.
 func (v *view) sdkDisabled(o *Observation) (bool, string) {
+	from, to := o.span()
+	last := map[string]bool{}
 	for i := range v.messages {
 		m := &v.messages[i]
-		if m.ex == nil || !overlaps(o, m.from, m.to) {
+		off, ok := sensorsConfig(m)
+		if !ok || m.from.After(to) {
 			continue
 		}
-		if off, ok := sensorsConfig(m); ok && off {
-			return true, "the collector's remote configuration at " + m.host + " turned the SDK off"
+		place := m.host + m.path
+		last[place] = off || (last[place] && !m.from.Before(from))
+	}
+	for place, off := range last {
+		if off {
+			return true, "the collector's remote configuration at " + place + " turned the SDK off"
 		}
 	}
 	return false, ""
@@ -284,9 +376,6 @@ func (v *view) trafficDoubts(o *Observation, f *Finding) []string {
 			out = append(out, fmt.Sprintf("%d bytes are %s: %s", n, c, sortedBytes(acc.To[c])))
 		}
 	}
-	if beyond := v.beyondControl(o); len(beyond) > 0 {
-		out = append(out, "readable values that no rule explains, beyond what the negative control shows: "+strings.Join(head(beyond, 5), "; "))
-	}
 	if dep := v.dependence([]*Observation{o}); dep != "" {
 		out = append(out, dep)
 	}
@@ -312,15 +401,20 @@ func keys(m map[string]bool) []string {
 // JudgeTrial judges every observation of a trial and then the trial itself,
 // and writes both into it.
 func JudgeTrial(t *Trial, list *collector.List) {
+	planned := len(t.Observations)
+	t.Observations = slices.DeleteFunc(t.Observations, func(o *Observation) bool { return o == nil })
+	missing := planned - len(t.Observations)
 	v := newView(t.Observations, list)
 	for _, o := range t.Observations {
 		f := v.judge(o)
 		o.Finding = &f
 	}
-	t.Finding = v.trial(t)
+	t.Finding = v.trial(t, missing)
 }
 
-func (v *view) trial(t *Trial) TrialFinding {
+// trial judges the trial as a whole; missing is how many of its observations
+// are lost.
+func (v *view) trial(t *Trial, missing int) TrialFinding {
 	f := TrialFinding{Format: 1, Claim: t.Finding.Claim}
 	by := map[Part][]*Observation{}
 	var on, off []*Observation
@@ -344,7 +438,10 @@ func (v *view) trial(t *Trial) TrialFinding {
 	f.Pairs = min(len(on), len(long))
 
 	var leaks []Sighting
-	for _, o := range slices.Concat(off, by[Quiet]) {
+	for _, o := range t.Observations {
+		if o.Arm != Off {
+			continue
+		}
 		leaks = append(leaks, o.Finding.Sightings...)
 	}
 	if len(leaks) > 0 {
@@ -358,11 +455,12 @@ func (v *view) trial(t *Trial) TrialFinding {
 	}
 	var doubts []string
 	doubt := func(format string, args ...any) { doubts = append(doubts, fmt.Sprintf(format, args...)) }
-	if len(by[Calibration]) == 0 || len(on) == 0 || len(off) == 0 || len(on) != len(off) || len(by[Closing]) == 0 || len(by[Quiet]) == 0 {
+	if missing > 0 || len(by[Calibration]) == 0 || len(on) == 0 || len(off) == 0 || len(on) != len(off) || len(by[Closing]) == 0 || len(by[Quiet]) == 0 {
 		doubt("the trial was not run to its end: %s", partsRun(t))
 	}
+	doubts = append(doubts, v.unlike(t)...)
 	for _, o := range slices.Concat(off, by[Quiet]) {
-		if o.Part == Quiet && o.Finding.Verdict == Inconclusive && o.Completed() && len(o.Broken) == 0 {
+		if o.Finding.baseline {
 			// The negative control explains only what it shows; what it cannot
 			// explain is held against the OFF windows already.
 			continue
@@ -375,6 +473,9 @@ func (v *view) trial(t *Trial) TrialFinding {
 	}
 	collected := 0
 	for _, o := range positive {
+		if len(o.Acts) == 0 {
+			doubt("%s: the moment of its act was not recorded, so nobody knows how long its report took", o.ID)
+		}
 		switch o.Finding.Verdict {
 		case Collected:
 			collected++
@@ -438,6 +539,67 @@ func (v *view) trial(t *Trial) TrialFinding {
 	}
 	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
 	return f
+}
+
+// unlike are reasons why the observations of a trial cannot be compared, or are
+// not what a trial is made of.
+func (v *view) unlike(t *Trial) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if t.Window <= 0 {
+		say("the length of the trial's windows is unknown")
+	}
+	for _, name := range t.Instruments {
+		for _, o := range t.Observations {
+			if o.evidence == nil || !slices.ContainsFunc(o.evidence.Traces, func(tr capture.Trace) bool { return tr.Backend == name }) {
+				say("%s is listed for this phone, and %s holds nothing of it", name, o.ID)
+			}
+		}
+	}
+	var mode Mode
+	for i, o := range t.Observations {
+		switch want := map[Part]Arm{Calibration: On, Closing: On, Quiet: Off, Pair: o.Arm}[o.Part]; {
+		case o.Arm != On && o.Arm != Off:
+			say("%s: nobody says in which position the switch was to be", o.ID)
+		case want != o.Arm:
+			say("%s is no part of a trial with the switch %s", o.ID, o.Arm)
+		}
+		if o.Part != Quiet {
+			if mode != ModeUnknown && o.Mode != mode {
+				say("%s ran in the mode %q, another in %q", o.ID, o.Mode, mode)
+			}
+			mode = o.Mode
+		}
+		if i == 0 {
+			continue
+		}
+		first := t.Observations[0]
+		if o.Serial != first.Serial || o.Build != first.Build || o.Scenario != first.Scenario || o.Setting != first.Setting || o.Claim.ID != first.Claim.ID {
+			say("%s is of another phone, build, scenario, switch or claim than %s", o.ID, first.ID)
+		}
+		if o.Before != nil && first.Before != nil {
+			if d := first.Before.program().Differs(o.Before.program()); d != "" {
+				say("%s and %s are not alike: %s", first.ID, o.ID, d)
+			}
+		}
+		if a, b := first.ClockBefore, o.ClockBefore; a != nil && b != nil && (a.Offset-b.Offset).Abs() > a.Uncertainty+b.Uncertainty+2*time.Second {
+			say("the phone's clock jumped by %s between %s and %s", (b.Offset - a.Offset).Round(time.Millisecond), first.ID, o.ID)
+		}
+	}
+	return out
+}
+
+// program is the part of a state that may not differ between the arms.
+func (s State) program() State {
+	return State{Consent: s.Consent, Account: s.Account, App: s.App, Version: s.Version, SHA256: s.SHA256}
+}
+
+// settled is the moment from which a window's length counts.
+func (o *Observation) settled() time.Time {
+	if n := len(o.Acts); n > 0 {
+		return o.Acts[n-1]
+	}
+	return o.Window.Open
 }
 
 // contactOnly says, where no content could be read, that every window with the

@@ -557,7 +557,14 @@ func (w *world) extend(late *harness.Observation, lag time.Duration) {
 		arm  harness.Arm
 	}{{"off-2", harness.Pair, harness.Off}, {"on-2", harness.Pair, harness.On}, {"closing-2", harness.Closing, harness.On}} {
 		w.observation(x.id, x.part, x.arm)
-		w.get(x.id).Window.Wanted = 3 * lag
+		o := w.get(x.id)
+		more := 3*lag - o.Window.Close.Sub(o.Acts[0])
+		o.Window.Wanted, o.Window.Close = 3*lag, o.Window.Close.Add(more)
+		o.CountersAfter = counters(o.Window.Close.Add(500*time.Millisecond), 0)
+		for _, marks := range o.Beacons {
+			last := &marks[len(marks)-1]
+			last.Sent, last.Seen = last.Sent.Add(more), last.Seen.Add(more)
+		}
 	}
 	for _, o := range w.trial.Observations {
 		switch {

@@ -77,7 +77,6 @@ type Observation struct {
 	// trial once the trial is judged.
 	Finding *Finding `json:"finding,omitempty"`
 
-	known    []canary.Canary
 	evidence *Evidence
 	err      error
 	against  *Observation
@@ -140,6 +139,9 @@ type Evidence struct {
 	Packets map[string]*dissect.Capture `json:"-"`
 	// Owners are the sockets that were seen on the phone, with their owners.
 	Owners []Owner `json:"owners,omitempty"`
+	// Known are terms that earlier runs planted on this phone. They never
+	// expire: what is still sent of them is seen too.
+	Known []canary.Canary `json:"known,omitempty"`
 	// Now is when the evidence was read; sightings charged to an observation
 	// are searched up to here.
 	Now time.Time `json:"now"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (v *view) findPages() {
 			if m.from.Before(p.at) {
 				continue
 			}
-			named := p.asked[m.ex.URL]
+			named := p.asked[m.ex.URL] && siteOf(m.host) == siteOf(hostOf(m.ex.URL))
 			same := siteOf(m.host) == siteOf(p.url.Hostname())
 			from := sameDocument(ref, p.url) || (origin != "" && origin == p.url.Scheme+"://"+p.url.Host)
 			switch {
@@ -79,6 +80,13 @@ func readPage(ex *capture.Exchange) page {
 		return p
 	}
 	p.url = u
+	if to := header(ex.ResponseHeader, "location"); to != "" && ex.Status/100 == 3 {
+		// A browser follows a redirection by itself.
+		if ref, err := u.Parse(to); err == nil {
+			ref.Fragment = ""
+			p.asked[ref.String()] = true
+		}
+	}
 	root := payload.PeelEncoded(ex.ResponseBody, "text/html", header(ex.ResponseHeader, "content-encoding"))
 	text := ex.ResponseBody
 	for root != nil && (root.Step == "" || root.Step == "gzip" || root.Step == "br" || root.Step == "brotli" || root.Step == "zstd" || root.Step == "zlib") {
@@ -120,6 +128,33 @@ func sameDocument(ref string, p *url.URL) bool {
 		return false
 	}
 	return u.Host == p.Host && (u.Path == p.Path || u.Path == "/" || u.Path == "")
+}
+
+// refersTo says whether a Referer is the page's own address, or a part of it: it
+// says nothing that the address does not say.
+func refersTo(ref string, p *url.URL) bool {
+	u, err := url.Parse(ref)
+	if err != nil || u.Scheme != p.Scheme || u.Host != p.Host || u.Path != p.Path || u.Fragment != "" || u.User != nil {
+		return false
+	}
+	own := p.Query()
+	for name, values := range u.Query() {
+		for _, value := range values {
+			if !slices.Contains(own[name], value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// hostOf is the host that an address names, or nothing.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // siteOf is the registrable domain, or the name itself when it has none.

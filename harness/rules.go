@@ -112,7 +112,7 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	for _, h := range hits {
 		// A term seen in a layer counts for every leaf below that layer.
 		if h.Where == l.Where && (h.Path == l.Path || strings.HasPrefix(l.Path, h.Path+" > ") || strings.HasPrefix(l.Path, h.Path+"/")) {
-			if h.expected || v.pageBorne(m) {
+			if h.expected || v.pageBorne(m, h) {
 				return ClassExpected
 			}
 			return ClassSighted
@@ -121,9 +121,13 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	name := firstStep(l.Path)
 	readable := l.Kind == payload.KindText || l.Kind == payload.KindNumber
 	opaque := ClassOpaquePayload
+	// A field that has a name and no value tells its name.
+	readable = readable || (l.Kind == payload.KindEmpty && named(l))
 	switch {
-	case l.Kind == payload.KindEmpty:
+	case l.Kind == payload.KindEmpty && !readable:
 		return ClassOverhead
+	case m.page != "" && !v.pageSpeaks(m):
+		// No page excuses what a collector or a party of the claim is told.
 	case m.ownSite:
 		// What the opened page says to its own site is the page's affair; terms
 		// and identifiers in it were sighted above.
@@ -153,13 +157,13 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 			}
 		}
 	case "cookie":
-		if v.cookies[siteOf(m.host)][string(rawValue(m, l))] {
+		if v.gave(m, "cookie", string(rawValue(m, l))) {
 			return ClassUnderstood
 		}
 	case "header":
 		field := strings.ToLower(name)
 		switch {
-		case field == "if-none-match" && v.etags[string(rawValue(m, l))]:
+		case field == "if-none-match" && v.gave(m, "etag", string(rawValue(m, l))):
 			return ClassUnderstood
 		case (field == "referer" || field == "origin") && v.refersToPage(m, string(rawValue(m, l))):
 			return ClassExpected
@@ -178,17 +182,43 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	return ClassNotUnderstood
 }
 
-// pageBorne says whether a message was sent at the word of the page that was
+// pageSpeaks says whether a message was sent at the word of the page that was
 // opened, to somebody who is no party of the claim.
-func (v *view) pageBorne(m *message) bool {
+func (v *view) pageSpeaks(m *message) bool {
 	return m.page != "" && !v.all[0].Claim.Party(m.ind.Organisation)
 }
 
-// rawValue is the whole value of the part in which a leaf lies.
+// pageBorne says whether a page explains a sighting. It knows no identifier of
+// the phone, and writes addresses: what stands elsewhere in a message to
+// another site was put there by somebody else.
+func (v *view) pageBorne(m *message, h hit) bool {
+	if !v.pageSpeaks(m) || strings.HasPrefix(h.Canary.ID, identifierPrefix) {
+		return false
+	}
+	if m.ownSite || h.Where == "url" {
+		return true
+	}
+	return h.Where == "header" && strings.EqualFold(firstStep(h.Path), "referer") && slices.ContainsFunc(v.pages, func(p page) bool {
+		return refersTo(header(m.ex.RequestHeader, "referer"), p.url)
+	})
+}
+
+// named says whether a leaf is the value of a field that its sender named.
+func named(l payload.Leaf) bool {
+	return slices.ContainsFunc([]string{"query:", "form:", "json:/"}, func(step string) bool { return strings.Contains(l.Path, step) })
+}
+
+// rawValue is the whole value of the part in which a leaf lies. Two parts may
+// have one name.
 func rawValue(m *message, l payload.Leaf) []byte {
 	for _, p := range m.parts {
-		if p.Where == l.Where && p.Name == firstStep(l.Path) && p.Root != nil {
-			return p.Root.Value
+		if p.Where != l.Where || p.Root == nil {
+			continue
+		}
+		for k := range payload.Leaves([]payload.Part{p}) {
+			if k.Node == l.Node {
+				return p.Root.Value
+			}
 		}
 	}
 	return l.Value

@@ -33,7 +33,10 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 			s.Where, s.Path, s.Form = h.Where, h.Path, h.Form
 			if strings.HasPrefix(h.Canary.ID, identifierPrefix) {
 				s.Grade, s.Term = IdentifierGrade, h.Canary.Field
-			} else if !h.Whole() {
+			} else {
+				s.Lag = o.lag(h.Canary, m.at())
+			}
+			if s.Grade == CanaryGrade && !h.Whole() {
 				s.Form += fmt.Sprintf(" (%d of %d characters)", h.Chars, len(h.Canary.Term))
 			}
 			key := strings.Join([]string{s.Term, s.Host, s.Exchange, s.Where, s.Path, fmt.Sprint(m.at())}, "\x00")
@@ -41,7 +44,7 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 				continue
 			}
 			seen[key] = true
-			if v.pageBorne(m) {
+			if v.pageBorne(m, h) {
 				pageBorne = append(pageBorne, s)
 			} else {
 				found = append(found, s)
@@ -67,7 +70,64 @@ func (v *view) charged(m *message, c canary.Canary, o *Observation) bool {
 	if !strings.HasPrefix(c.ID, identifierPrefix) {
 		return slices.ContainsFunc(o.Canaries, func(d canary.Canary) bool { return d.ID == c.ID })
 	}
-	return v.decides(m, o) && overlaps(o, m.from, m.to) && !v.earlier(m, o)
+	return v.decides(m, o) && v.sentIn(m, o) && !o.backdated(m)
+}
+
+// sentIn says whether a message was sent in an observation's stretch, or after
+// it while the switch stayed off until the next one. A request whose end nobody
+// saw is charged to where it began.
+func (v *view) sentIn(m *message, o *Observation) bool {
+	to := m.to
+	if m.unsent {
+		to = m.from
+	}
+	if overlaps(o, m.from, to) {
+		return true
+	}
+	if o.Arm != Off || unproven(o) != "" {
+		return false
+	}
+	var next *Observation
+	begin, end := o.span()
+	for _, x := range v.all {
+		if x.Window.Open.After(o.Window.Open) && (next == nil || x.Window.Open.Before(next.Window.Open)) {
+			next = x
+		}
+	}
+	if next == nil || next.Arm != Off || unproven(next) != "" {
+		return false
+	}
+	until, _ := next.span()
+	return !begin.IsZero() && m.from.After(end) && to.Before(until)
+}
+
+// strays are reasons why a sighting that is not charged to an observation
+// speaks against silence in it all the same.
+func (v *view) strays(o *Observation) []string {
+	ours := map[string]bool{}
+	for _, x := range v.all {
+		for _, c := range x.Canaries {
+			ours[c.ID] = true
+		}
+	}
+	reasons := map[string]bool{}
+	for i := range v.messages {
+		m := &v.messages[i]
+		if !overlaps(o, m.from, m.to) {
+			continue
+		}
+		for _, h := range v.judgeHits(m) {
+			identifier := strings.HasPrefix(h.Canary.ID, identifierPrefix)
+			switch {
+			case h.expected || ours[h.Canary.ID] || v.pageBorne(m, h) || v.charged(m, h.Canary, o):
+			case !identifier:
+				reasons[fmt.Sprintf("%q, planted in an earlier run, was transmitted to %s in this window; it is charged to that run", h.Canary.Term, m.host)] = true
+			case v.decides(m, o) && !v.earlier(m, o):
+				reasons[fmt.Sprintf("the phone's %s was transmitted to %s, and it is not certain that it was in this window", h.Canary.Field, m.host)] = true
+			}
+		}
+	}
+	return keys(reasons)
 }
 
 // decides says whether a message is in the scope of the observation's claim.
@@ -81,11 +141,15 @@ func (v *view) eventIn(m *message, e telemetry.Event, o *Observation) bool {
 	if !v.decides(m, o) || (m.ind.Purpose != collector.Collect && benign(m.ind.Purpose)) {
 		return false
 	}
-	if e.Time.IsZero() {
-		return overlaps(o, m.from, m.to)
+	// What was sent before it happened carries no time that can be believed.
+	if e.Time.IsZero() || o.eventTime(e).After(m.to.Add(clockLimit)) {
+		return v.sentIn(m, o)
 	}
-	return o.eventTime(e).After(o.Window.Open) && !o.eventTime(e).After(lastOf(o)) && !m.to.Before(o.Window.Open)
+	return !o.eventTime(e).Before(o.opened()) && !o.eventTime(e).After(lastOf(o)) && !m.to.Before(o.Window.Open)
 }
+
+// opened is the window's beginning as events tell time, in milliseconds.
+func (o *Observation) opened() time.Time { return o.Window.Open.Truncate(time.Millisecond) }
 
 func lastOf(o *Observation) time.Time {
 	_, end := o.span()
@@ -100,18 +164,34 @@ func (o *Observation) eventTime(e telemetry.Event) time.Time {
 	return e.Time
 }
 
-// earlier says whether every record of a message says that it happened before
-// this window: then it belongs to an earlier one.
+// backdated says whether every record of a message says that it happened before
+// this window.
+func (o *Observation) backdated(m *message) bool {
+	return len(m.events) > 0 && !slices.ContainsFunc(m.events, func(e telemetry.Event) bool {
+		return e.Opaque || e.Time.IsZero() || !o.eventTime(e).Before(o.opened())
+	})
+}
+
+// earlier says whether a message belongs to an earlier window of the same
+// trial. A record that claims to be older than all of them has no such window
+// to be charged to: its age excuses nothing.
 func (v *view) earlier(m *message, o *Observation) bool {
-	if len(m.events) == 0 {
-		return false
-	}
-	for _, e := range m.events {
-		if e.Opaque || e.Time.IsZero() || !o.eventTime(e).Before(o.Window.Open) {
-			return false
+	return o.backdated(m) && !slices.ContainsFunc(m.events, func(e telemetry.Event) bool {
+		return !slices.ContainsFunc(v.all, func(x *Observation) bool {
+			return !x.Window.Open.IsZero() && !x.eventTime(e).Before(x.opened())
+		})
+	})
+}
+
+// lag is the time from the act that typed a term to a moment. The act is the
+// first one after the term was minted; a later act may have typed another term.
+func (o *Observation) lag(c canary.Canary, at time.Time) time.Duration {
+	for _, act := range o.Acts {
+		if !act.Before(c.Minted) && !act.After(at) {
+			return at.Sub(act)
 		}
 	}
-	return true
+	return 0
 }
 
 func (v *view) sighting(m *message, o *Observation) Sighting {

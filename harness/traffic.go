@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,13 @@ import (
 const (
 	connectionOverhead = 6 << 10
 	exchangeOverhead   = 1 << 10
+	// keptOverhead is what a connection that an earlier stretch opened needs:
+	// frames that keep it alive and close it.
+	keptOverhead = 512
+	// lookupOverhead is a DNS question without its name, lookupTries how often
+	// it may be repeated before it is answered.
+	lookupOverhead = 32
+	lookupTries    = 3
 )
 
 // ntpPacket is the payload of an NTP question without extensions, whose fields
@@ -40,14 +48,16 @@ func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 	elsewhere := map[string]int64{}
 	for i := range v.flows {
 		fl := &v.flows[i]
-		ip, sent := sentWithin(&fl.Flow, from, to)
+		ip, sent := fl.sentWithin(from, to)
 		if !fl.packets {
 			acc.Tunnel += ip
 		}
 		if ip == 0 && !overlaps(o, fl.Start, fl.End) {
 			continue
 		}
-		v.accountFlow(o, f, fl, byFlow[fl], ip, sent)
+		if hidden := v.accountFlow(o, f, fl, byFlow[fl], ip, sent); len(hidden) > 0 {
+			*doubts = append(*doubts, fmt.Sprintf("opaque payload went to %s at a time when its conversation shows no bytes: %s", fl.host, strings.Join(head(hidden, 3), "; ")))
+		}
 		if !v.flowDecides(fl, byFlow[fl], o) && !fl.beacon && ip > 0 {
 			elsewhere[fl.sender.String()+" to "+fl.host] += ip
 		}
@@ -73,36 +83,43 @@ func (v *view) flowDecides(fl *flow, ms []*message, o *Observation) bool {
 	return v.inScope(fl, o.Claim) || slices.ContainsFunc(ms, func(m *message) bool { return o.Claim.Party(m.ind.Organisation) })
 }
 
-func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, ip, sent int64) {
+// accountFlow puts a flow's bytes into classes. It returns the places of values
+// in scope that nobody can read and for which the flow has no bytes.
+func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, ip, sent int64) (hidden []string) {
 	acc := &f.Accounting
 	scope := v.flowDecides(fl, ms, o)
 	switch {
-	case len(ms) > 0 && !slices.ContainsFunc(ms, func(m *message) bool { return !m.instrument }):
+	case fl.beacon:
 		acc.add(ClassInstrument, ip, false, fl.host)
-		return
+		return nil
 	case fl.local:
 		acc.add(ClassOverhead, ip, scope, fl.host)
-		return
+		return nil
 	case fl.packets && fl.Proto == capture.UDP && fl.Server.Port() == 123 && sent%ntpPacket == 0 && sent <= 8*ntpPacket && !fl.sender.claimed:
 		acc.add(ClassUnderstood, ip, scope, fl.host)
-		return
+		return nil
 	}
-	left, read, exchanges := ip, int64(0), int64(0)
+	left, read, exchanges, room := ip, int64(0), int64(0), int64(0)
 	upgraded := false
 	for _, m := range ms {
-		upgraded = upgraded || (m.ex != nil && m.ex.Status == 101)
+		// A tunnel inside the connection is such a change too.
+		upgraded = upgraded || (m.ex != nil && (m.ex.Status == 101 || (m.ex.Method == http.MethodConnect && m.ex.Status/100 == 2)))
 		if !overlaps(o, m.from, m.to) {
 			continue
 		}
 		exchanges++
+		room += m.room()
 		classes := v.classify(m)
 		late := v.earlier(m, o)
 		for j, c := range classes {
-			n := min(m.bytes[j], left)
+			n := max(0, min(m.bytes[j], left))
 			left -= n
 			read += n
 			if late && (c == ClassNotUnderstood || (c == ClassOpaquePayload && v.shownByOn(m, m.leaves[j]))) {
 				c = ClassUnderstood // Records of an earlier window, charged there.
+			}
+			if c == ClassOpaquePayload && n == 0 && v.decides(m, o) {
+				hidden = append(hidden, m.leaves[j].Where+" "+m.leaves[j].Path)
 			}
 			acc.add(c, n, v.decides(m, o), m.host)
 		}
@@ -110,7 +127,12 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 			f.Contacts = append(f.Contacts, v.contact(m.flow, m.host, m.ind.Organisation, 0, "only its address was asked for", m.at()))
 		}
 	}
-	unread := fl.Visibility != capture.Plaintext && fl.App != "dns" && exchanges == 0
+	// A conversation that could be read, and in which nothing ever was, is unread.
+	unread := exchanges == 0 && ((fl.Visibility != capture.Plaintext && fl.App != "dns") || (!fl.packets && len(ms) == 0))
+	connection := int64(connectionOverhead)
+	if begin, _ := o.span(); fl.Start.Before(begin) && !fl.Start.IsZero() {
+		connection = keptOverhead
+	}
 	var overhead int64
 	switch {
 	case unread:
@@ -120,15 +142,17 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 		overhead = min(left, max(0, ip-sent))
 	case fl.packets:
 		// IP and TCP headers are never payload.
-		overhead = min(left, max(0, ip-sent)+exchangeOverhead*exchanges)
+		overhead = min(left, max(0, ip-sent)+room)
 	default:
-		overhead = min(left, connectionOverhead+exchangeOverhead*exchanges+read/8)
+		overhead = min(left, connection+room+read/8)
 	}
 	acc.add(ClassOverhead, overhead, scope, fl.host)
 	acc.add(ClassOpaqueTransport, left-overhead, scope, fl.host)
-	if scope && unread && (sent > 0 || fl.Failure != "") && startedBefore(fl, o) {
+	attempt := o.Claim.Party(fl.org) && ip > 0 && overlaps(o, fl.Start, fl.Start)
+	if scope && unread && (sent > 0 || fl.Failure != "" || attempt) && startedBefore(fl, o) {
 		f.Contacts = append(f.Contacts, v.contact(fl, fl.host, fl.org, sent, fl.Failure, fl.Start))
 	}
+	return hidden
 }
 
 // shownByOn says whether a value that nobody can read was sent to the same
@@ -163,8 +187,8 @@ func lastStep(path string) string {
 // observation: it sent something in it or failed in it.
 func startedBefore(fl *flow, o *Observation) bool {
 	from, to := o.span()
-	ip, _ := sentWithin(&fl.Flow, from, to)
-	return ip > 0 || (!fl.Start.Before(from) && !fl.Start.After(to))
+	ip, _ := fl.sentWithin(from, to)
+	return ip > 0 || fl.Start.IsZero() || (!fl.Start.Before(from) && !fl.Start.After(to))
 }
 
 func (v *view) contact(fl *flow, host, org string, bytes int64, failure string, at time.Time) Contact {
@@ -186,16 +210,24 @@ func (v *view) beyondControl(o *Observation) []string {
 				continue
 			}
 			for j, c := range v.classify(m) {
-				if c == ClassNotUnderstood {
-					out[fmt.Sprintf("%s %s%s, %s %s", m.flow.sender, m.host, m.path, m.leaves[j].Where, m.leaves[j].Path)]++
+				if c != ClassNotUnderstood {
+					continue
 				}
+				l := m.leaves[j]
+				place := fmt.Sprintf("%s %s%s, %s %s", m.flow.sender, m.host, m.path, l.Where, l.Path)
+				// Numbers count up and tell times; words say something else when
+				// they differ.
+				if l.Kind == payload.KindText {
+					place += fmt.Sprintf(" %.60q", l.Value)
+				}
+				out[place]++
 			}
 		}
 		return out
 	}
 	control := map[string]int{}
 	for _, x := range v.all {
-		if x.Part == Quiet && x != o && x.Completed() && len(x.Broken) == 0 {
+		if x.Part == Quiet && x != o && x.Arm == Off && x.Completed() && len(x.Broken) == 0 && unproven(x) == "" {
 			control = count(x)
 		}
 	}
@@ -238,7 +270,7 @@ func (v *view) dependence(windows []*Observation) string {
 	near := func(u upload, shift time.Duration) bool {
 		o := windows[u.window]
 		from, to := o.span()
-		length := to.Sub(from)
+		length := max(1, to.Sub(from))
 		at := (u.at + shift) % length
 		return slices.ContainsFunc(o.Acts, func(act time.Time) bool {
 			d := at - act.Sub(from)
@@ -296,7 +328,8 @@ func (v *view) configDiffers() string {
 	for _, o := range v.all {
 		for i := range v.messages {
 			m := &v.messages[i]
-			if m.ex == nil || !overlaps(o, m.from, m.to) {
+			// What was fetched since the window before holds in this one.
+			if m.ex == nil || !(overlaps(o, m.from, m.to) || v.since(o, m.from)) {
 				continue
 			}
 			if _, ok := sensorsConfig(m); !ok {
@@ -318,6 +351,20 @@ func (v *view) configDiffers() string {
 		}
 	}
 	return ""
+}
+
+// since says whether a time lies between an observation and the one before.
+func (v *view) since(o *Observation, at time.Time) bool {
+	begin, _ := o.span()
+	if !at.Before(begin) {
+		return false
+	}
+	for _, x := range v.all {
+		if other, end := x.span(); other.Before(begin) && !at.After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 func sensorsConfig(m *message) (off, ok bool) {

@@ -26,9 +26,9 @@ type view struct {
 	messages []message
 	// shams are the forms in which a term was seen that nobody typed.
 	shams map[string]bool
-	// cookies are values that a site itself handed out, by registrable domain.
-	cookies map[string]map[string]bool
-	etags   map[string]bool
+	// handed are values that a site itself handed out, by kind, registrable
+	// domain and value, with the start of the first exchange that brought them.
+	handed map[[3]string]time.Time
 	// asked are the addresses that a page told the browser to fetch.
 	pages []page
 }
@@ -43,7 +43,46 @@ type flow struct {
 	purpose collector.Purpose
 	beacon  bool // the instrument's own
 	local   bool // never leaves the local link
+	odd     bool // carries numbers that cannot be
+	// undated is what was sent at times that nobody wrote down: it may have
+	// left at any moment of the flow.
+	undated capture.Burst
 }
+
+// most bounds the bytes of one flow: more is no number but damage, and sums
+// over it would overflow.
+const most = 1 << 50
+
+// settle makes the times and numbers of a flow safe to reckon with. What is
+// unknown becomes as wide as it may be.
+func (f *flow) settle() {
+	if f.End.Before(f.Start) || f.End.IsZero() {
+		f.End = forever()
+	}
+	impossible := func(n int64) bool { return n < 0 || n > most }
+	f.odd = impossible(f.BytesUp) || impossible(f.PayloadUp)
+	f.undated = capture.Burst{Bytes: f.BytesUp, Payload: f.PayloadUp}
+	var dated []capture.Burst
+	for _, s := range f.Sent {
+		f.odd = f.odd || impossible(s.Bytes) || impossible(s.Payload)
+		if f.odd {
+			break
+		}
+		if !s.At.IsZero() {
+			dated = append(dated, s)
+			f.undated.Bytes -= s.Bytes
+			f.undated.Payload -= s.Payload
+		}
+	}
+	f.undated.Bytes, f.undated.Payload = max(0, f.undated.Bytes), max(0, f.undated.Payload)
+	f.Sent = dated
+	if f.odd {
+		f.Sent, f.undated = nil, capture.Burst{}
+	}
+}
+
+// forever is later than anything that is recorded.
+func forever() time.Time { return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // A sender is who owns the socket, as far as it is known.
 type sender struct {
@@ -79,6 +118,11 @@ type message struct {
 	hits   []canary.Sighting
 	// instrument is true for a beacon.
 	instrument bool
+	// lost is true when the flow that carried it was not recorded, unsent when
+	// nobody saw the request's end, so that to is only a bound.
+	lost, unsent bool
+	// fronted is true when the request names another host than the connection.
+	fronted bool
 	// page is how a page asked for this address, empty when none did; ownSite is
 	// true when it went back to the site that the person opened.
 	page    string
@@ -106,7 +150,7 @@ func (m *message) url() string {
 
 // newView reads the evidence that all these observations share.
 func newView(all []*Observation, list *collector.List) *view {
-	v := &view{list: list, all: all, shams: map[string]bool{}, cookies: map[string]map[string]bool{}, etags: map[string]bool{}}
+	v := &view{list: list, all: all, shams: map[string]bool{}, handed: map[[3]string]time.Time{}}
 	if len(all) == 0 || all[0].evidence == nil {
 		return v
 	}
@@ -115,9 +159,10 @@ func newView(all []*Observation, list *collector.List) *view {
 	for _, o := range ev.Owners {
 		key := string(o.Proto) + " " + canonical(o.Local) + " " + canonical(o.Remote)
 		owners[key] = append(owners[key], o)
-		// A UDP socket that is not connected shows no peer.
-		if o.Proto == capture.UDP {
-			key = string(o.Proto) + " port " + portOf(o.Local)
+		// A UDP socket that is not connected shows no peer, and only such a one
+		// may speak to anybody.
+		if o.Proto == capture.UDP && portOf(o.Remote) == "0" {
+			key = string(o.Proto) + " from " + canonical(o.Local)
 			owners[key] = append(owners[key], o)
 		}
 	}
@@ -129,23 +174,37 @@ func newView(all []*Observation, list *collector.List) *view {
 		terms = append(terms, o.Canaries...)
 		for _, marks := range o.Beacons {
 			for _, b := range marks {
-				beacons[strings.ToLower(b.Name)] = true
+				if b.Name != "" {
+					beacons[strings.ToLower(b.Name)] = true
+				}
+			}
+		}
+		for _, id := range o.Identifiers {
+			if !slices.Contains(terms, id) {
+				terms = append(terms, id)
 			}
 		}
 	}
-	terms = append(terms, all[0].Identifiers...)
-	terms = append(terms, all[0].known...)
+	terms = append(terms, ev.Known...)
 	finder := canary.NewFinder(terms)
 
 	own := func(f capture.Flow) sender {
 		if f.UID != nil {
 			return newSender(*f.UID, uids)
 		}
-		if uid, ok := ownerOf(owners[string(f.Proto)+" "+f.Client.String()+" "+f.Server.String()], f); ok {
+		client, server := canonical(f.Client.String()), canonical(f.Server.String())
+		if uid, ok := ownerOf(owners[string(f.Proto)+" "+client+" "+server], f); ok {
 			return newSender(uid, uids)
 		}
-		if uid, ok := ownerOf(owners[string(f.Proto)+" port "+strconv.Itoa(int(f.Client.Port()))], f); ok && f.Proto == capture.UDP {
-			return newSender(uid, uids)
+		if f.Proto == capture.UDP && f.Client.IsValid() {
+			port := ":" + strconv.Itoa(int(f.Client.Port()))
+			seen := slices.Concat(owners["udp from "+client], owners["udp from [::]"+port])
+			if f.Client.Addr().Unmap().Is4() {
+				seen = append(seen, owners["udp from 0.0.0.0"+port]...)
+			}
+			if uid, ok := ownerOf(seen, f); ok {
+				return newSender(uid, uids)
+			}
 		}
 		return sender{}
 	}
@@ -154,9 +213,7 @@ func newView(all []*Observation, list *collector.List) *view {
 	add := func(backend string, f capture.Flow, packets bool) {
 		x := flow{Flow: f, packets: packets, host: strings.ToLower(f.Host)}
 		x.Backend = backend
-		if len(x.Sent) == 0 && x.BytesUp > 0 {
-			x.Sent = []capture.Burst{{At: x.Start, Bytes: x.BytesUp, Payload: x.PayloadUp}}
-		}
+		x.settle()
 		if packets {
 			x.sender = own(f)
 			x.local = linkLocal(f)
@@ -180,23 +237,28 @@ func newView(all []*Observation, list *collector.List) *view {
 			}
 		}
 	}
-	find := func(backend, id string) *flow {
+	find := func(backend, id string) (f *flow, lost bool) {
 		if i, ok := index[key{backend, id}]; ok {
-			return &v.flows[i]
+			return &v.flows[i], false
 		}
-		return &flow{Flow: capture.Flow{ID: id, Backend: backend}}
+		return &flow{Flow: capture.Flow{ID: id, Backend: backend, End: forever()}}, true
 	}
-	exchange := func(backend string, ex *capture.Exchange) {
-		m := message{flow: find(backend, ex.Flow), ex: ex, from: ex.Start, to: ex.Sent}
-		if m.to.Before(m.from) {
-			m.to = m.from
-		}
-		if u, err := url.Parse(ex.URL); err == nil {
+	exchange := func(backend string, read *capture.Exchange) {
+		whole := *read
+		ex := &whole
+		// Bytes that were sent and not kept are missing, whether or not the
+		// instrument says so.
+		ex.RequestTruncated = ex.RequestTruncated || ex.BytesUp > int64(len(ex.RequestBody))
+		m := message{ex: ex}
+		m.flow, m.lost = find(backend, ex.Flow)
+		m.date()
+		if u, err := url.Parse(ex.URL); err == nil && u.Hostname() != "" {
 			m.host, m.path = strings.ToLower(u.Hostname()), u.EscapedPath()
 		} else {
 			m.host = m.flow.host
 		}
-		m.parts = payload.Request(*ex)
+		v.front(&m)
+		m.parts = telemetry.Open(*ex, payload.Request(*ex))
 		m.events = telemetry.Decode(*ex, m.parts)
 		v.message(m, finder, beacons)
 		v.replies(ex, m.host)
@@ -214,10 +276,10 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
-			v.message(message{
-				flow: find(t.Backend, l.Flow), lookup: l, from: l.At, to: l.At,
-				host: strings.ToLower(l.Name), parts: payload.Lookup(*l),
-			}, finder, beacons)
+			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
+			m.flow, m.lost = find(t.Backend, l.Flow)
+			m.date()
+			v.message(m, finder, beacons)
 		}
 	}
 	slices.SortStableFunc(v.messages, func(a, b message) int { return a.from.Compare(b.from) })
@@ -227,22 +289,73 @@ func newView(all []*Observation, list *collector.List) *view {
 	return v
 }
 
+// date fills in when a message was sent. Where its own times are missing, the
+// flow's are the bounds.
+func (m *message) date() {
+	if m.lookup != nil {
+		m.from, m.to = m.lookup.At, m.lookup.At
+	} else {
+		m.from, m.to = m.ex.Start, m.ex.Sent
+		m.unsent = m.ex.Sent.IsZero() && !m.ex.Start.IsZero()
+		if m.to.IsZero() {
+			m.to = m.ex.End
+		}
+	}
+	if m.from.IsZero() {
+		m.from = m.flow.Start
+	}
+	if m.to.IsZero() {
+		m.to = m.flow.End
+	}
+	if m.to.Before(m.from) {
+		m.to = m.from
+	}
+}
+
+// front looks at whom the connection was made to. A request can name any host;
+// who receives it is the end of the connection, so that one which names an
+// unrelated host is the connection's. A neighbour's name lends no purpose.
+func (v *view) front(m *message) {
+	to := m.flow.host
+	if m.flow.HostFrom != capture.FromSNI && m.flow.HostFrom != capture.FromConnect || to == "" || to == m.host {
+		return
+	}
+	m.fronted = true
+	if owner := v.list.Owner(to); siteOf(to) != siteOf(m.host) && (owner == "" || owner != v.list.Owner(m.host)) {
+		m.host = to
+	}
+}
+
 // findBeacons marks the flows that carry nothing but beacons.
 func (v *view) findBeacons() {
 	other := map[*flow]bool{}
+	room := map[*flow]int64{}
 	for i := range v.messages {
 		m := &v.messages[i]
 		m.flow.beacon = m.flow.beacon || m.instrument
 		other[m.flow] = other[m.flow] || !m.instrument
+		room[m.flow] += m.room()
+		for _, l := range m.leaves {
+			room[m.flow] += int64(l.Size)
+		}
 	}
 	for f := range other {
-		f.beacon = f.beacon && !other[f]
+		up := int64(0)
+		if !f.packets {
+			up = f.BytesUp
+			room[f] += connectionOverhead
+		}
+		// Whatever goes along with a beacon is no beacon.
+		f.beacon = f.beacon && !other[f] && !f.odd && max(f.PayloadUp, up) <= room[f]
 	}
 }
 
 func (v *view) message(m message, finder *canary.Finder, beacons map[string]bool) {
 	if ind, ok := v.list.Match(m.host, m.path); ok {
 		m.ind = ind
+		if m.fronted && benign(ind.Purpose) {
+			m.ind.Purpose = collector.PurposeUnknown
+		}
 	}
 	m.leaves = slices.Collect(payload.Leaves(m.parts))
 	// A beacon is known by its whole name: firmware that copies a nonce into an
@@ -251,22 +364,38 @@ func (v *view) message(m message, finder *canary.Finder, beacons map[string]bool
 	if m.lookup != nil {
 		name = m.lookup.Name
 	}
-	m.instrument = beacons[strings.ToLower(name)]
-	if !m.instrument {
-		m.hits = finder.Find(m.parts)
-		for _, h := range m.hits {
-			if h.Canary.Sham {
-				v.shams[h.Form] = true
-			}
+	m.hits = finder.Find(m.parts)
+	// A beacon carries its nonce and nothing else.
+	m.instrument = beacons[strings.ToLower(name)] && len(m.hits) == 0 && !slices.ContainsFunc(m.leaves, func(l payload.Leaf) bool {
+		return l.Where == "body" || l.Where == "cookie" || (l.Where == "header" && l.Kind != payload.KindText && l.Kind != payload.KindNumber && l.Kind != payload.KindEmpty)
+	})
+	for _, h := range m.hits {
+		if h.Canary.Sham {
+			v.shams[h.Form] = true
 		}
 	}
 	v.messages = append(v.messages, m)
+}
+
+// room is the bytes that a message may need beyond its values.
+func (m *message) room() int64 {
+	if m.lookup == nil {
+		return exchangeOverhead
+	}
+	// A header, a type and the usual option; a resolver asks three times.
+	return lookupTries * int64(len(m.lookup.Name)+lookupOverhead)
 }
 
 // replies remembers what a site handed out, because a browser that sends it
 // back tells the site nothing new.
 func (v *view) replies(ex *capture.Exchange, host string) {
 	site := siteOf(host)
+	hand := func(kind, value string) {
+		key := [3]string{kind, site, value}
+		if first, ok := v.handed[key]; value != "" && !ex.Start.IsZero() && (!ok || ex.Start.Before(first)) {
+			v.handed[key] = ex.Start
+		}
+	}
 	for _, h := range ex.ResponseHeader {
 		switch strings.ToLower(h.Name) {
 		case "set-cookie":
@@ -275,14 +404,18 @@ func (v *view) replies(ex *capture.Exchange, host string) {
 				continue
 			}
 			value, _, _ := strings.Cut(rest, ";")
-			if v.cookies[site] == nil {
-				v.cookies[site] = map[string]bool{}
-			}
-			v.cookies[site][strings.Trim(strings.TrimSpace(value), `"`)] = true
+			hand("cookie", strings.Trim(strings.TrimSpace(value), `"`))
 		case "etag":
-			v.etags[h.Value] = true
+			hand("etag", h.Value)
 		}
 	}
+}
+
+// gave says whether a message sends back what its site handed out before. A
+// site that only repeats what it was told has handed out nothing.
+func (v *view) gave(m *message, kind, value string) bool {
+	first, ok := v.handed[[3]string{kind, siteOf(m.host), value}]
+	return ok && first.Before(m.from)
 }
 
 // shareBytes gives every leaf its part of the bytes on the wire. The body's
@@ -326,33 +459,45 @@ func (v *view) shareBytes() {
 	}
 }
 
-// firstAppUID is the first user id that Android gives to an app that was
-// installed; ids below it belong to the system, which may send for anybody.
-const firstAppUID = 10000
+// Android gives the ids from firstAppUID up to apps that were installed, and
+// from firstSandboxUID up, in the same order, to the sandboxes of their SDKs.
+// Ids below belong to the system, those above to isolated processes of any app:
+// either may send for anybody.
+const (
+	firstAppUID     = 10000
+	firstSandboxUID = 20000
+	endSandboxUID   = 30000
+)
 
 // perUser is the span of user ids that belong to one Android user.
 const perUser = 100000
 
 func newSender(uid int, claim []int) sender {
+	app := uid % perUser
+	sandbox := app >= firstSandboxUID && app < endSandboxUID
 	for _, c := range claim {
-		if uid%perUser == c%perUser {
+		if app == c%perUser || (sandbox && app-firstSandboxUID+firstAppUID == c%perUser) {
 			return sender{uid: uid, known: true, claimed: true}
 		}
 	}
 	// A system process sends on behalf of others, so it names no owner.
-	return sender{uid: uid, known: uid%perUser >= firstAppUID}
+	return sender{uid: uid, known: app >= firstAppUID && app < endSandboxUID}
 }
 
-// ownerSlack is how far a flow may lie outside the time in which its socket was
-// seen: the tables are read a few times a second, and a flow ends when its last
-// packet was seen.
-const ownerSlack = 5 * time.Second
+// A flow may lie outside the time in which its socket was seen. The tables are
+// read a few times a second and may be late to arrive, so that a socket is first
+// seen up to lateOwner after its flow; one that was last seen earlyOwner before
+// the flow began was another's.
+const (
+	lateOwner  = 5 * time.Second
+	earlyOwner = time.Second
+)
 
 // ownerOf is the one user id that held a socket while a flow went on. Ports are
 // used again, so two owners are none.
 func ownerOf(seen []Owner, f capture.Flow) (uid int, ok bool) {
 	for _, o := range seen {
-		if f.Start.After(o.Last.Add(ownerSlack)) || f.End.Before(o.First.Add(-ownerSlack)) {
+		if f.Start.After(o.Last.Add(earlyOwner)) || f.End.Before(o.First.Add(-lateOwner)) {
 			continue
 		}
 		if ok && uid != o.UID {
@@ -381,8 +526,9 @@ func portOf(hostport string) string {
 	return port
 }
 
-// linkLocal says whether a flow cannot leave the local link: multicast,
-// link-local neighbours and broadcast, and DHCP with a private address.
+// linkLocal says whether a flow cannot leave the local link: multicast and
+// broadcast, neighbour discovery, and DHCP with a private address. A neighbour
+// that is spoken to in any other way, such as a resolver, may pass it on.
 func linkLocal(f capture.Flow) bool {
 	a := f.Server.Addr()
 	if !a.IsValid() {
@@ -390,6 +536,6 @@ func linkLocal(f capture.Flow) bool {
 	}
 	a = a.Unmap()
 	dhcp := f.Proto == capture.UDP && f.Server.Port() == 67 && a.IsPrivate()
-	return a.IsLinkLocalMulticast() || a.IsInterfaceLocalMulticast() || a.IsLinkLocalUnicast() ||
+	return a.IsLinkLocalMulticast() || a.IsInterfaceLocalMulticast() || (a.IsLinkLocalUnicast() && f.Proto == capture.ICMP) ||
 		a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || dhcp
 }

@@ -28,7 +28,7 @@ func (b *bench) observe(ctx context.Context, sc Scenario, part Part, id string, 
 	}
 	o := &Observation{
 		Format: 1, ID: id, Part: part, Scenario: sc.Name, Claim: claim, Setting: set.Name, Arm: set.Arm, Mode: sc.Mode,
-		Serial: p.Device.Serial(), Build: b.build, Model: b.model, Identifiers: b.ids, known: p.Known,
+		Serial: p.Device.Serial(), Build: b.build, Model: b.model, Identifiers: b.ids,
 		Window: Window{Wanted: wait}, Beacons: map[string][]capture.Beacon{},
 		BeaconPeriod: paced(beaconPeriod, p.Pace),
 	}
