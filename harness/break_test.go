@@ -45,6 +45,21 @@ func (w *world) search(o *harness.Observation) *capture.Exchange {
 	return nil
 }
 
+// inTheClear adds a request that the packet capture read.
+func (w *world) inTheClear(at time.Time, address string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.packets(at, "http", u.Host, int64(200+len(address)), noiseUID)
+	c := w.ev.Packets["tcpdump"]
+	f := &c.Flows[len(c.Flows)-1]
+	f.SNI, f.HostFrom, f.Visibility = "", capture.FromHeader, capture.Plaintext
+	c.Exchanges = append(c.Exchanges, capture.Exchange{
+		Flow: f.ID, Start: at, Sent: at, End: at, Method: "GET", URL: address, Status: 200, RequestHeader: []capture.Header{{Name: "Host", Value: u.Host}},
+	})
+}
+
 // datagrams adds a flow of one burst to the packet capture.
 func (w *world) datagrams(at time.Time, f capture.Flow) *capture.Flow {
 	w.next++
@@ -345,6 +360,17 @@ func TestAttacks(t *testing.T) {
 			w.send(in(off(w)), "GET", "https://suggest.example/?w="+words(off(w))[:7], "", nil)
 		}, harness.Continues, "suggest.example"},
 
+		"the search in the clear to an address that is not the engine's": {func(w *world) {
+			w.inTheClear(in(off(w)), "http://duckduckgo.com/?q="+q(off(w))+"&ia=web")
+		}, harness.Continues, "duckduckgo.com"},
+		"the search in the clear to the engine": {func(w *world) {
+			w.inTheClear(in(off(w)), "http://duckduckgo.com/?q="+q(off(w))+"&ia=web")
+			l := w.lookup(in(off(w)).Add(-time.Second), "192.168.43.1:53", "duckduckgo.com", 32)
+			w.ev.Owners = append(w.ev.Owners, harness.Owner{Proto: l.Proto, Local: l.Client.String(), Remote: l.Server.String(), UID: noiseUID, First: l.Start, Last: l.End})
+			c := w.ev.Packets["tcpdump"]
+			c.Lookups[len(c.Lookups)-1].Answers = []string{hostAddr.String()}
+		}, harness.Stops, "not observed"},
+
 		// Cookies and tags.
 		"a cookie that the collector only repeats": {func(w *world) {
 			ex := w.send(in(off(w)), "GET", "https://connect.rom.miui.com/generate_204", "", nil)
@@ -469,6 +495,37 @@ func TestAttacks(t *testing.T) {
 			w.send(o.Window.Open, "GET", "https://busy.unlisted.example/", "", nil)
 		}, harness.OutcomeInconclusive, "counters"},
 
+		"an app of the claim without a user id": {func(w *world) {
+			for _, o := range w.trial.Observations {
+				o.ClaimUIDs = nil
+			}
+			w.packets(in(off(w)), "tls", "cdn.example", 900, claimUID)
+		}, harness.OutcomeInconclusive, "user id"},
+		"bytes that the capture lost somewhere": {func(w *world) {
+			w.ev.Traces[0].Health.SkippedBytes = 100
+		}, harness.OutcomeInconclusive, "misses 100 bytes"},
+		"bytes that the proxy lost": {func(w *world) {
+			w.send(in(off(w)), "GET", "https://connect.rom.miui.com/generate_204", "", nil)
+			w.lastFlow().SkippedBytes = 100
+		}, harness.OutcomeInconclusive, "misses 100 bytes"},
+		"two conversations of one number": {func(w *world) {
+			w.send(in(off(w)), "GET", "https://connect.rom.miui.com/generate_204", "", nil)
+			again := *w.lastFlow()
+			again.Visibility = capture.Metadata
+			w.ev.Traces[1].Flows = append(w.ev.Traces[1].Flows, again)
+		}, harness.OutcomeInconclusive, "two conversations"},
+		"an event that took long behind a later act": {func(w *world) {
+			w.withoutReports()
+			for _, o := range w.trial.Observations {
+				if o.Arm == harness.On {
+					o.Acts = append(o.Acts, o.Acts[0].Add(5*time.Second))
+					o.Window.Close = o.Window.Close.Add(5 * time.Second)
+					o.CountersAfter = counters(o.Window.Close.Add(time.Second), 0)
+					w.sensors(o.Acts[0].Add(5500*time.Millisecond), o.Acts[0], "")
+				}
+			}
+		}, harness.OutcomeInconclusive, "too short"},
+
 		// What ran.
 		"an instrument without a trace": {func(w *world) {
 			w.ev.Traces = w.ev.Traces[1:]
@@ -563,8 +620,10 @@ func TestLoneAttacks(t *testing.T) {
 		"an arm that nobody knows": func(_, off *harness.Observation) {
 			off.Arm, off.Before.Arm, off.After.Arm = "", "", ""
 		},
-		"another switch": func(on, _ *harness.Observation) { on.Setting = "advertising" },
-		"another claim":  func(on, _ *harness.Observation) { on.Claim.ID = "other" },
+		"another switch":                func(on, _ *harness.Observation) { on.Setting = "advertising" },
+		"no moment of the act in ON":    func(on, _ *harness.Observation) { on.Acts = nil },
+		"a window of an unknown length": func(_, off *harness.Observation) { off.Window.Wanted = 0 },
+		"another claim":                 func(on, _ *harness.Observation) { on.Claim.ID = "other" },
 	} {
 		w := newWorld(t)
 		off, on := w.get("off-1"), w.get("on-1")

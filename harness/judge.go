@@ -43,6 +43,8 @@ func proves(on, off *Observation) string {
 		return "there was no positive control: the ON observation was not collected, so silence in OFF means nothing"
 	case on.Setting != off.Setting || on.Claim.ID != off.Claim.ID:
 		return "the ON observation is of another switch or claim"
+	case len(on.Acts) == 0 || off.Window.Wanted <= 0:
+		return "the moment of the act in ON or the length of the OFF window is unknown, so nobody knows whether it was long enough"
 	case on.Scenario != off.Scenario || on.Serial != off.Serial || on.Build != off.Build || on.Mode != off.Mode:
 		return "the ON observation is of another scenario, mode, phone or build"
 	case on.Before == nil || off.Before == nil || on.Before.Version != off.Before.Version || on.Before.SHA256 != off.Before.SHA256:
@@ -156,6 +158,9 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	if off, err := v.sdkDisabled(o); off {
 		doubts = append(doubts, err)
 	}
+	if len(o.ClaimUIDs) == 0 && len(o.Claim.Scope.Apps) > 0 {
+		doubts = append(doubts, "nobody read which user id the claim's apps have, so theirs cannot be told from others' traffic")
+	}
 	doubts = append(doubts, clockDoubts(o)...)
 	if o.evidence == nil || len(o.evidence.Traces) == 0 {
 		return append(doubts, "nothing was recorded")
@@ -177,8 +182,8 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	doubts = append(doubts, v.recordDoubts(o)...)
 	for i := range v.flows {
 		f := &v.flows[i]
-		if f.packets && f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
-			doubts = append(doubts, fmt.Sprintf("the packet capture misses %d bytes of a conversation with %s", f.SkippedBytes, f.host))
+		if f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
+			doubts = append(doubts, fmt.Sprintf("%s misses %d bytes of a conversation with %s", f.Backend, f.SkippedBytes, f.host))
 		}
 	}
 	if len(v.shams) > 0 {
@@ -208,7 +213,19 @@ func windowDoubts(o *Observation) []string {
 // reckoned from them.
 func (v *view) recordDoubts(o *Observation) []string {
 	var out []string
+	skipped := map[string]int64{}
 	for i := range v.flows {
+		skipped[v.flows[i].Backend] += v.flows[i].SkippedBytes
+	}
+	for _, t := range o.evidence.Traces {
+		if n := t.Health.SkippedBytes - skipped[t.Backend]; n > 0 {
+			out = append(out, fmt.Sprintf("%s: it misses %d bytes, and nobody knows of which conversation", t.Backend, n))
+		}
+	}
+	for i := range v.flows {
+		if f := &v.flows[i]; f.twice && overlaps(o, f.Start, f.End) {
+			out = append(out, fmt.Sprintf("%s: two conversations have the number %s, so nobody knows which one carried what", f.Backend, f.ID))
+		}
 		if f := &v.flows[i]; f.odd && overlaps(o, f.Start, f.End) {
 			out = append(out, fmt.Sprintf("%s: the number of bytes that it gives for %s cannot be", f.Backend, f.host))
 		}

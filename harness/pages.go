@@ -31,7 +31,7 @@ type page struct {
 func (v *view) findPages() {
 	for i := range v.messages {
 		m := &v.messages[i]
-		if m.ex == nil {
+		if m.ex == nil || m.unnamed {
 			continue
 		}
 		if v.isExpectedPage(m) {

@@ -70,7 +70,7 @@ func (v *view) judgeHits(m *message) []hit {
 func (v *view) expectation(m *message, h canary.Sighting) (Expected, bool) {
 	for _, o := range v.all {
 		for _, e := range o.Expected {
-			if e.Canary == h.Canary.ID && m.ex != nil && m.host == e.Host && m.path == e.Path && h.Where == "url" &&
+			if e.Canary == h.Canary.ID && m.ex != nil && !m.unnamed && m.host == e.Host && m.path == e.Path && h.Where == "url" &&
 				firstStep(h.Path) == "query:"+e.Param {
 				return e, true
 			}

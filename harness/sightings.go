@@ -57,6 +57,9 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 			s := v.sighting(m, o)
 			s.Grade, s.Term = EventGrade, e.SDK+" event "+e.Name
 			s.Where, s.Path, s.Form = e.Where, e.Path, "decoded event"
+			if !e.Time.IsZero() {
+				s.Lag = max(s.Lag, m.at().Sub(o.eventTime(e)))
+			}
 			found = append(found, s)
 		}
 	}

@@ -44,6 +44,7 @@ type flow struct {
 	beacon  bool // the instrument's own
 	local   bool // never leaves the local link
 	odd     bool // carries numbers that cannot be
+	twice   bool // shares its number with another of the same record
 	// undated is what was sent at times that nobody wrote down: it may have
 	// left at any moment of the flow.
 	undated capture.Burst
@@ -121,8 +122,9 @@ type message struct {
 	// lost is true when the flow that carried it was not recorded, unsent when
 	// nobody saw the request's end, so that to is only a bound.
 	lost, unsent bool
-	// fronted is true when the request names another host than the connection.
-	fronted bool
+	// fronted is true when the request names another host than the connection,
+	// unnamed when only the request itself says whose address it went to.
+	fronted, unnamed bool
 	// page is how a page asked for this address, empty when none did; ownSite is
 	// true when it went back to the site that the person opened.
 	page    string
@@ -208,7 +210,10 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 		return sender{}
 	}
-	type key struct{ backend, id string }
+	type key struct {
+		backend, id string
+		packets     bool
+	}
 	index := map[key]int{}
 	add := func(backend string, f capture.Flow, packets bool) {
 		x := flow{Flow: f, packets: packets, host: strings.ToLower(f.Host)}
@@ -224,7 +229,8 @@ func newView(all []*Observation, list *collector.List) *view {
 		if ind, ok := list.Match(x.host, ""); ok {
 			x.org, x.purpose = ind.Organisation, ind.Purpose
 		}
-		index[key{backend, f.ID}] = len(v.flows)
+		_, x.twice = index[key{backend, f.ID, packets}]
+		index[key{backend, f.ID, packets}] = len(v.flows)
 		v.flows = append(v.flows, x)
 	}
 	for _, t := range ev.Traces {
@@ -237,20 +243,21 @@ func newView(all []*Observation, list *collector.List) *view {
 			}
 		}
 	}
-	find := func(backend, id string) (f *flow, lost bool) {
-		if i, ok := index[key{backend, id}]; ok {
+	find := func(backend, id string, packets bool) (f *flow, lost bool) {
+		if i, ok := index[key{backend, id, packets}]; ok {
 			return &v.flows[i], false
 		}
 		return &flow{Flow: capture.Flow{ID: id, Backend: backend, End: forever()}}, true
 	}
-	exchange := func(backend string, read *capture.Exchange) {
+	resolved := map[[2]string]bool{} // names with the addresses that were answered for them
+	exchange := func(backend string, read *capture.Exchange, packets bool) {
 		whole := *read
 		ex := &whole
 		// Bytes that were sent and not kept are missing, whether or not the
 		// instrument says so.
 		ex.RequestTruncated = ex.RequestTruncated || ex.BytesUp > int64(len(ex.RequestBody))
 		m := message{ex: ex}
-		m.flow, m.lost = find(backend, ex.Flow)
+		m.flow, m.lost = find(backend, ex.Flow, packets)
 		m.date()
 		if u, err := url.Parse(ex.URL); err == nil && u.Hostname() != "" {
 			m.host, m.path = strings.ToLower(u.Hostname()), u.EscapedPath()
@@ -258,26 +265,35 @@ func newView(all []*Observation, list *collector.List) *view {
 			m.host = m.flow.host
 		}
 		v.front(&m)
+		// In the clear a request may name any host to any address.
+		m.unnamed = packets && m.flow.HostFrom == capture.FromHeader && !resolved[[2]string{m.host, m.flow.Server.Addr().Unmap().String()}]
 		m.parts = telemetry.Open(*ex, payload.Request(*ex))
 		m.events = telemetry.Decode(*ex, m.parts)
 		v.message(m, finder, beacons)
 		v.replies(ex, m.host)
 	}
+	for _, c := range ev.Packets {
+		for _, l := range c.Lookups {
+			for _, answer := range l.Answers {
+				resolved[[2]string{strings.ToLower(l.Name), answer}] = true
+			}
+		}
+	}
 	for _, t := range ev.Traces {
 		for i := range t.Exchanges {
-			exchange(t.Backend, &t.Exchanges[i])
+			exchange(t.Backend, &t.Exchanges[i], false)
 		}
 		c := ev.Packets[t.Backend]
 		if c == nil {
 			continue
 		}
 		for i := range c.Exchanges {
-			exchange(t.Backend, &c.Exchanges[i])
+			exchange(t.Backend, &c.Exchanges[i], true)
 		}
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
 			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
-			m.flow, m.lost = find(t.Backend, l.Flow)
+			m.flow, m.lost = find(t.Backend, l.Flow, true)
 			m.date()
 			v.message(m, finder, beacons)
 		}
