@@ -201,6 +201,11 @@ func (s *Stack) open(uid int, proto uint8, local, remote netip.AddrPort, wq *wai
 	if terr != nil {
 		return nil, nil, toError(terr)
 	}
+	if proto == protoTCP && !remote.IsValid() {
+		// As every daemon does: a port whose old connections are still dying may
+		// be listened on again.
+		ep.SocketOptions().SetReuseAddress(true)
+	}
 	if terr := ep.Bind(full(local)); terr != nil {
 		ep.Close()
 		return nil, nil, toError(terr)
