@@ -638,26 +638,3 @@ func TestBytesSumToTheTotal(t *testing.T) {
 		t.Errorf("counted %v, captured %d, want %d", acc.Counted, acc.Captured, ip)
 	}
 }
-
-func TestMayTryAgainNeverAfterASighting(t *testing.T) {
-	infra := &harness.InfrastructureError{Stage: "x", Err: fmt.Errorf("gone")}
-	seen := harness.Trial{Observations: []*harness.Observation{{Finding: &harness.Finding{Sightings: []harness.Sighting{{Term: "x"}}}}}}
-	unproven := harness.Trial{Observations: []*harness.Observation{{Finding: &harness.Finding{Unproven: []harness.Sighting{{Term: "x"}}}}}}
-	for name, c := range map[string]struct {
-		t        harness.Trial
-		err      error
-		failures int
-		want     bool
-	}{
-		"first failure":         {harness.Trial{}, fmt.Errorf("try: %w", infra), 1, true},
-		"second failure":        {harness.Trial{}, infra, 2, false},
-		"after a sighting":      {seen, infra, 1, false},
-		"after an unproven one": {unproven, infra, 1, false},
-		"not the rig's fault":   {harness.Trial{}, fmt.Errorf("no"), 1, false},
-		"nothing failed":        {harness.Trial{}, nil, 1, false},
-	} {
-		if got := harness.MayTryAgain(c.t, c.err, c.failures); got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
-	}
-}

@@ -153,14 +153,6 @@ type Trial struct {
 	Dir string `json:"dir,omitempty"`
 }
 
-// Sighted says whether any observation saw anything at all: after a sighting
-// nothing may be tried again.
-func (t *Trial) Sighted() bool {
-	return slices.ContainsFunc(t.Observations, func(o *Observation) bool {
-		return o.Finding != nil && (len(o.Finding.Sightings) > 0 || len(o.Finding.Unproven) > 0)
-	})
-}
-
 // Try runs a trial: calibration with the switch on, the negative control,
 // pairs of both arms in random order, and a closing ON, with capture unbroken
 // from the first to the last. When no window was completed the error is an
@@ -267,14 +259,6 @@ func (p *Phone) trial(ctx context.Context, b *bench, t *Trial, run func(Setting,
 		t.Window = 3 * lag
 		p.say("a later window showed a lag of %s: the pairs are run again with windows of %s", lag.Round(time.Millisecond), t.Window.Round(time.Millisecond))
 	}
-}
-
-// MayTryAgain says whether a trial that the rig broke may be run once more on
-// another phone: after an infrastructure failure only, at most once, and never
-// when anything was sighted, since a leak that is seen once is a leak.
-func MayTryAgain(t Trial, err error, failures int) bool {
-	var infra *InfrastructureError
-	return errors.As(err, &infra) && failures <= 1 && !t.Sighted()
 }
 
 // CollectorsVersion identifies the content of a collector list.

@@ -105,7 +105,7 @@ func (p *Phone) Try(ctx context.Context, sc harness.Scenario, sw harness.Switch)
 		void = append(void, fmt.Sprintf("%s: %v", p.Serial(), err))
 		p.tried = append(p.tried, p.Serial())
 		others := slices.DeleteFunc(p.farm.serials(p.fits), func(s string) bool { return slices.Contains(p.tried, s) })
-		if !harness.MayTryAgain(t, err, len(void)) || len(others) == 0 || ctx.Err() != nil {
+		if harness.NotAgain(t, err, len(void)) != "" || len(others) == 0 || ctx.Err() != nil {
 			t.Void = void
 			ginkgo.AddReportEntry("trial", TrialEntry{t}, ginkgo.ReportEntryVisibilityAlways)
 			fail(err)
