@@ -19,7 +19,7 @@ import (
 func simCommand() *cobra.Command {
 	var phones, dir, adb, control string
 	cmd := &cobra.Command{
-		Use:   "sim [--phones PERSONALITY,...] [--dir DIR] [--adb HOST:PORT]",
+		Use:   "sim [--phones PERSONALITY[:MODEL[:LOCALE]],...] [--dir DIR] [--adb HOST:PORT]",
 		Short: "Start a simulated farm in the foreground, and print the lines to use it",
 		Long: `Sim starts simulated phones on a simulated internet, behind the genuine protocol
 of an ADB server on this host's loopback. It writes a farm.yaml and prints the
@@ -31,7 +31,7 @@ It says nothing about a live phone: it is for trying the tool and for testing it
 			return simulate(cmd.Context(), cmd.OutOrStdout(), phones, dir, adb, control)
 		},
 	}
-	cmd.Flags().StringVar(&phones, "phones", "honest,honest", "personalities of the phones, separated by commas")
+	cmd.Flags().StringVar(&phones, "phones", "honest,honest", "the phones, separated by commas, such as honest,deaf:mi-10,honest:redmi-k20:fr-FR")
 	cmd.Flags().StringVar(&dir, "dir", "offproof-sim", "folder for farm.yaml, certificates and state")
 	cmd.Flags().StringVar(&adb, "adb", "127.0.0.1:0", "address of the simulated ADB server; port 0 takes a free one")
 	cmd.Flags().StringVar(&control, "control", "127.0.0.1:0", "address of the door through which tests break the farm")
@@ -47,12 +47,8 @@ func simulate(ctx context.Context, out io.Writer, phones, dir, adb, control stri
 		return fmt.Errorf("sim: make the farm's folder: %w", err)
 	}
 	cfg := sim.Config{Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Dir: abs, ADB: adb, Control: control}
-	for name := range strings.SplitSeq(phones, ",") {
-		name = strings.TrimSpace(name)
-		if err := rig.CheckPersonality(name); err != nil {
-			return fmt.Errorf("sim: --phones %s: %w", phones, err)
-		}
-		cfg.Phones = append(cfg.Phones, sim.PhoneConfig{Personality: name})
+	if cfg.Phones, err = rig.SimulatedPhones(phones); err != nil {
+		return fmt.Errorf("sim: --phones: %w", err)
 	}
 	world, err := sim.Start(ctx, cfg)
 	if err != nil {
@@ -65,7 +61,7 @@ func simulate(ctx context.Context, out io.Writer, phones, dir, adb, control stri
 	var text strings.Builder
 	fmt.Fprintf(&text, "simulated farm: %d phone(s)\n", len(world.Phones()))
 	for _, p := range world.Phones() {
-		fmt.Fprintf(&text, "  %s  Redmi Note 8, %s\n", p.Serial(), p.Personality())
+		fmt.Fprintf(&text, "  %s  %s, %s, %s\n", p.Serial(), p.Model(), p.Locale(), p.Personality())
 	}
 	fmt.Fprintf(&text, `
   adb -H %s -P %s devices -l

@@ -32,14 +32,15 @@ const noiseEvery = 30 * time.Second
 
 // A Phone is one simulated phone.
 type Phone struct {
-	w       *World
-	serial  string
-	stack   *internet.Stack
-	display *screen.Display
-	browser *browser.Browser
-	sys     *userland.System
-	life    context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
-	roots   *x509.CertPool
+	w        *World
+	serial   string
+	identity userland.Identity
+	stack    *internet.Stack
+	display  *screen.Display
+	browser  *browser.Browser
+	sys      *userland.System
+	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
+	roots    *x509.CertPool
 
 	mu      sync.Mutex
 	booting bool
@@ -60,13 +61,15 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		}
 		personality = &found
 	}
-	p := &Phone{w: w, serial: serial, life: life, roots: x509.NewCertPool()}
+	id, err := userland.Make(pc.Model, pc.Locale, serial, fmt.Sprintf("%016x", rng.Uint64()))
+	if err != nil {
+		return nil, fmt.Errorf("sim: %w", err)
+	}
+	p := &Phone{w: w, serial: serial, identity: id, life: life, roots: x509.NewCertPool()}
 	p.roots.AppendCertsFromPEM(w.net.Roots())
-	var err error
 	if p.stack, err = w.net.Attach(internet.StackConfig{Name: serial}); err != nil {
 		return nil, fmt.Errorf("sim: attach %s: %w", serial, err)
 	}
-	id := userland.RedmiNote8(serial, fmt.Sprintf("%016x", rng.Uint64()))
 	now := func() time.Time {
 		if p.sys == nil {
 			return time.Now()
@@ -80,7 +83,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		Proxy: func() string { return p.sys.HTTPProxy() },
 		Identity: browser.Identity{
 			AndroidID: id.AndroidID, Model: id.Model, Manufacturer: id.Manufacturer, OSVersion: id.Release, Build: id.BuildID,
-			MIUIVersion: id.Incremental, Region: id.Region,
+			MIUIVersion: id.Incremental, Region: id.Region, Language: id.Language(),
 		},
 	})
 	p.sys, err = userland.New(userland.Config{
@@ -120,6 +123,12 @@ func Personalities() []string {
 	return names
 }
 
+// Models are the names of the models that a phone can be, the default first.
+func Models() []string { return userland.Models() }
+
+// Locales are those that a phone can be sold for, the default first.
+func Locales() []string { return userland.Locales() }
+
 func (p *Phone) startNoise() {
 	ctx, cancel := context.WithCancel(p.life)
 	p.mu.Lock()
@@ -149,6 +158,12 @@ func (p *Phone) Serial() string { return p.serial }
 
 // Personality is the name of what the phone's browser does.
 func (p *Phone) Personality() string { return p.browser.Personality().Name }
+
+// Model is what people call the phone, such as "Redmi Note 8".
+func (p *Phone) Model() string { return p.identity.Title }
+
+// Locale is the phone's, such as "en-GB".
+func (p *Phone) Locale() string { return p.identity.Locale }
 
 // Browser is the phone's browser, whose state is the truth.
 func (p *Phone) Browser() *browser.Browser { return p.browser }
@@ -229,9 +244,9 @@ func (p *Phone) link() door.Phone { return doorPhone{p} }
 type doorPhone struct{ p *Phone }
 
 func (d doorPhone) Serial() string    { return d.p.serial }
-func (d doorPhone) Product() string   { return "ginkgo" }
-func (d doorPhone) Model() string     { return "Redmi_Note_8" }
-func (d doorPhone) Device() string    { return "ginkgo" }
+func (d doorPhone) Product() string   { return d.p.identity.Product }
+func (d doorPhone) Model() string     { return d.p.identity.Model }
+func (d doorPhone) Device() string    { return d.p.identity.Device }
 func (d doorPhone) Reboot()           { d.p.reboot() }
 func (d doorPhone) Files() door.Files { return doorFiles{d.p.sys.FS()} }
 

@@ -86,6 +86,10 @@ type PhoneConfig struct {
 	// Behaviour, when set, is a personality of the caller's own, and Personality
 	// is ignored.
 	Behaviour *browser.Personality
+	// Model is a name of Models; empty means the first of them.
+	Model string
+	// Locale is one of Locales; empty means the first of them.
+	Locale string
 }
 
 // A World is a running farm.
@@ -241,7 +245,7 @@ func (w *World) FarmYAML() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\nadb: [{server: %q}]\nphones:\n", w.ADB())
 	for _, p := range w.phones {
-		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", p.serial, "simulated, "+p.Personality())
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", p.serial, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
 	}
 	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n", w.SOCKS(), w.cfg.Pace, w.cfg.Floor)
 	return []byte(b.String())

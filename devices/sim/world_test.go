@@ -155,6 +155,8 @@ func TestWrongConfigurations(t *testing.T) {
 		want string
 	}{
 		"personality": {sim.Config{Phones: []sim.PhoneConfig{{Personality: "nobody"}}}, `"nobody"; known are honest, deaf`},
+		"model":       {sim.Config{Phones: []sim.PhoneConfig{{Model: "mi10"}}}, `no model is named "mi10"; known are redmi-note-8, mi-10`},
+		"locale":      {sim.Config{Phones: []sim.PhoneConfig{{Locale: "de"}}}, `no locale is named "de"; known are en-GB, fr-FR, ru-RU`},
 		"adb port":    {sim.Config{ADB: taken}, "address already in use"},
 		"socks port":  {sim.Config{SOCKS: taken}, "address already in use"},
 		"control":     {sim.Config{Control: taken}, "address already in use"},

@@ -3,11 +3,11 @@ package rig
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/offproof/offproof/devices/sim"
-	"github.com/offproof/offproof/devices/sim/browser"
 )
 
 // The simulated farm's haste: the telemetry of a simulated phone flushes every
@@ -20,27 +20,56 @@ const (
 // A Simulation is a simulated farm that runs in this process.
 type Simulation struct{ world *sim.World }
 
-// CheckPersonality says whether a simulated phone can behave in that way.
-func CheckPersonality(name string) error {
-	if _, ok := browser.Find(name); ok {
-		return nil
+// SimulatedPhone reads what a person writes for one simulated phone:
+// PERSONALITY[:MODEL[:LOCALE]], such as honest, deaf:mi-10 or
+// honest:redmi-k20:fr-FR. The error names what is known.
+func SimulatedPhone(text string) (sim.PhoneConfig, error) {
+	parts := strings.Split(strings.TrimSpace(text), ":")
+	if len(parts) > 3 {
+		return sim.PhoneConfig{}, fmt.Errorf("simulated phone %q has too many parts: write PERSONALITY[:MODEL[:LOCALE]], such as honest:mi-10:fr-FR", text)
 	}
-	var known []string
-	for _, p := range browser.All() {
-		known = append(known, p.Name)
+	parts = append(parts, "", "")
+	p := sim.PhoneConfig{Personality: parts[0], Model: parts[1], Locale: parts[2]}
+	for _, part := range []struct {
+		what, name string
+		known      []string
+	}{
+		{"personality", p.Personality, sim.Personalities()},
+		{"model", p.Model, append(sim.Models(), "")},
+		{"locale", p.Locale, append(sim.Locales(), "")},
+	} {
+		if !slices.Contains(part.known, part.name) {
+			known := slices.DeleteFunc(part.known, func(name string) bool { return name == "" })
+			return sim.PhoneConfig{}, fmt.Errorf("simulated phone %q: no %s is named %q; known are %s", text, part.what, part.name, strings.Join(known, ", "))
+		}
 	}
-	return fmt.Errorf("no personality is named %q; known are %s", name, strings.Join(known, ", "))
+	return p, nil
 }
 
-// Simulate starts a farm with one phone for each personality. It runs until
-// Close.
-func Simulate(ctx context.Context, personalities []string) (*Simulation, error) {
-	cfg := sim.Config{Pace: SimulatedPace, Floor: SimulatedFloor}
-	for _, name := range personalities {
-		if err := CheckPersonality(name); err != nil {
+// SimulatedPhones reads phones in the notation of SimulatedPhone, separated by
+// commas.
+func SimulatedPhones(list string) ([]sim.PhoneConfig, error) {
+	var phones []sim.PhoneConfig
+	for text := range strings.SplitSeq(list, ",") {
+		p, err := SimulatedPhone(text)
+		if err != nil {
 			return nil, err
 		}
-		cfg.Phones = append(cfg.Phones, sim.PhoneConfig{Personality: name})
+		phones = append(phones, p)
+	}
+	return phones, nil
+}
+
+// Simulate starts a farm of phones in the notation of SimulatedPhone. It runs
+// until Close.
+func Simulate(ctx context.Context, phones []string) (*Simulation, error) {
+	cfg := sim.Config{Pace: SimulatedPace, Floor: SimulatedFloor}
+	for _, text := range phones {
+		p, err := SimulatedPhone(text)
+		if err != nil {
+			return nil, fmt.Errorf("rig: %w", err)
+		}
+		cfg.Phones = append(cfg.Phones, p)
 	}
 	w, err := sim.Start(ctx, cfg)
 	if err != nil {

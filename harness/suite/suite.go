@@ -70,7 +70,7 @@ type plannedPhone struct {
 	Label string
 	// Serial is empty for a simulated phone: its world chooses it.
 	Serial string
-	// Personality is empty for a phone of farm.yaml.
+	// Personality is PERSONALITY[:MODEL[:LOCALE]], empty for a phone of farm.yaml.
 	Personality string
 }
 
@@ -78,7 +78,7 @@ type plannedPhone struct {
 // after "--" on Ginkgo's command line. Call it once, for a package variable.
 func New() *Farm {
 	f := &Farm{
-		sim:   flag.String("sim", "", "simulated phones to use instead of farm.yaml: personalities, separated by commas"),
+		sim:   flag.String("sim", "", "simulated phones to use instead of farm.yaml: PERSONALITY[:MODEL[:LOCALE]], separated by commas"),
 		pairs: flag.Int("pairs", 1, "counted pairs of each trial; 5 are enough for p = 0.03"),
 		seed:  flag.Uint64("seed", 0, "seed of the arms' order and of the canaries; 0 takes Ginkgo's"),
 	}
@@ -139,7 +139,7 @@ func (f *Farm) read() error {
 	}
 	for i, name := range names {
 		name = strings.TrimSpace(name)
-		if err := rig.CheckPersonality(name); err != nil {
+		if _, err := rig.SimulatedPhone(name); err != nil {
 			return fmt.Errorf("-sim=%s: %w", *f.sim, err)
 		}
 		f.plan.Phones = append(f.plan.Phones, plannedPhone{

@@ -43,8 +43,8 @@ func TestCommands(t *testing.T) {
 		{script: "settings get nowhere x", errs: "Invalid namespace 'nowhere'\n", code: 255},
 		{script: "pm list packages example", out: "package:com.example.app\n"},
 		{script: "cmd package list packages -U com.example.app", out: "package:com.example.app uid:10200\n"},
-		{script: "pm list packages -f -3", out: "package:/data/app/com.example.app-1/base.apk=com.example.app\n"},
-		{script: "pm path com.example.app", out: "package:/data/app/com.example.app-1/base.apk\n"},
+		{script: "pm list packages -f -3", out: "package:/data/app/com.example.app-O4_suT-RkdmcAyJ6LW3aOg==/base.apk=com.example.app\n"},
+		{script: "pm path com.example.app", out: "package:/data/app/com.example.app-O4_suT-RkdmcAyJ6LW3aOg==/base.apk\n"},
 		{script: "pm path com.nope", code: 1},
 		{script: "dumpsys package com.example.app | grep -E 'userId|versionName|versionCode'", out: "    userId=10200\n    versionCode=123 minSdk=21 targetSdk=28\n    versionName=1.2.3\n"},
 		{script: "dumpsys package com.nope", out: "Unable to find package: com.nope\n"},
@@ -216,7 +216,7 @@ func TestTrustFollowsTheStore(t *testing.T) {
 	shipped, encoded := certificate(t, "Shipped")
 	added, addedPEM := certificate(t, "Added")
 	n := &fakeNetwork{taps: map[*fakeTap]string{}, up: true}
-	s, err := userland.New(userland.Config{Identity: userland.RedmiNote8("S", "a"), Network: n, Screen: &fakeScreen{}, Roots: encoded, Pace: 0.001})
+	s, err := userland.New(userland.Config{Identity: identity(t, ""), Network: n, Screen: &fakeScreen{}, Roots: encoded, Pace: 0.001})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,31 +20,6 @@ const CertificateDir = "/system/etc/security/cacerts"
 // programMagic begins the file of every program.
 const programMagic = "\x7fELF\x02\x01\x01\x00sim:"
 
-// An Identity is what a phone says it is.
-type Identity struct {
-	Serial                                        string
-	Manufacturer, Brand, Model, Device            string
-	Product                                       string // ro.product.name
-	ModDevice                                     string // ro.product.mod_device
-	Fingerprint, Release, SDK, Patch, Incremental string
-	BuildID, Kernel                               string
-	MIUIName, MIUICode                            string // "V11", "9"
-	Region, Locale                                string
-	AndroidID                                     string
-}
-
-// RedmiNote8 is the identity of a Redmi Note 8 with the global MIUI 11.
-func RedmiNote8(serial, androidID string) Identity {
-	return Identity{
-		Serial: serial, Manufacturer: "Xiaomi", Brand: "xiaomi", Model: "Redmi Note 8", Device: "ginkgo",
-		Product: "ginkgo", ModDevice: "ginkgo_global",
-		Fingerprint: "xiaomi/ginkgo/ginkgo:9/PKQ1.190616.001/V11.0.8.0.PCOMIXM:user/release-keys",
-		Release:     "9", SDK: "28", Patch: "2020-03-01", Incremental: "V11.0.8.0.PCOMIXM",
-		BuildID: "PKQ1.190616.001", Kernel: "4.14.83-perf-g9bd5fcd",
-		MIUIName: "V11", MIUICode: "9", Region: "GB", Locale: "en-GB", AndroidID: androidID,
-	}
-}
-
 func (id Identity) properties() map[string]string {
 	built := time.Date(2020, time.March, 16, 14, 22, 5, 0, time.UTC)
 	m := map[string]string{
@@ -56,23 +31,23 @@ func (id Identity) properties() map[string]string {
 		"gsm.operator.iso-country":        "",
 		"gsm.operator.numeric":            "",
 		"gsm.sim.state":                   "ABSENT,ABSENT",
-		"gsm.version.baseband":            "4.3.c5-00069-SM6125_GEN_PACK-1",
+		"gsm.version.baseband":            id.Baseband,
 		"init.svc.adbd":                   "running",
 		"init.svc.bootanim":               "stopped",
 		"init.svc.zygote":                 "running",
 		"net.bt.name":                     "Android",
-		"net.hostname":                    "RedmiNote8-Redmi",
+		"net.hostname":                    strings.ReplaceAll(id.Model, " ", "") + "-" + id.Manufacturer,
 		"persist.security.adbinput":       "1",
 		"persist.security.adbinstall":     "1",
 		"persist.sys.country":             id.Region,
-		"persist.sys.language":            "en",
+		"persist.sys.language":            id.Language(),
 		"persist.sys.locale":              id.Locale,
 		"persist.sys.timezone":            "GMT",
 		"persist.sys.usb.config":          "adb",
 		"ro.adb.secure":                   "1",
 		"ro.allow.mock.location":          "0",
 		"ro.baseband":                     "msm",
-		"ro.board.platform":               "trinket",
+		"ro.board.platform":               id.Platform,
 		"ro.boot.bootdevice":              "4744000.sdhci",
 		"ro.boot.flash.locked":            "0",
 		"ro.boot.hardware":                "qcom",
@@ -103,7 +78,7 @@ func (id Identity) properties() map[string]string {
 		"ro.build.version.sdk":            id.SDK,
 		"ro.build.version.security_patch": id.Patch,
 		"ro.carrier":                      "unknown",
-		"ro.com.google.gmsversion":        "9_201903",
+		"ro.com.google.gmsversion":        id.Release + "_201908",
 		"ro.crypto.state":                 "encrypted",
 		"ro.crypto.type":                  "file",
 		"ro.debuggable":                   "0",
@@ -118,14 +93,14 @@ func (id Identity) properties() map[string]string {
 		"ro.miui.ui.version.name":         id.MIUIName,
 		"ro.miui.version.code_time":       fmt.Sprint(built.Unix()),
 		"ro.opengles.version":             "196610",
-		"ro.product.board":                "trinket",
+		"ro.product.board":                id.Board,
 		"ro.product.brand":                id.Brand,
 		"ro.product.cpu.abi":              "arm64-v8a",
 		"ro.product.cpu.abilist":          "arm64-v8a,armeabi-v7a,armeabi",
 		"ro.product.cpu.abilist32":        "armeabi-v7a,armeabi",
 		"ro.product.cpu.abilist64":        "arm64-v8a",
 		"ro.product.device":               id.Device,
-		"ro.product.first_api_level":      "28",
+		"ro.product.first_api_level":      id.FirstAPI,
 		"ro.product.locale":               id.Locale,
 		"ro.product.manufacturer":         id.Manufacturer,
 		"ro.product.mod_device":           id.ModDevice,
@@ -138,7 +113,7 @@ func (id Identity) properties() map[string]string {
 		"ro.treble.enabled":               "true",
 		"ro.vendor.build.fingerprint":     id.Fingerprint,
 		"ro.vendor.build.security_patch":  id.Patch,
-		"ro.vndk.version":                 "28",
+		"ro.vndk.version":                 id.SDK,
 		"ro.zygote":                       "zygote64_32",
 		"selinux.reload_policy":           "1",
 		"service.adb.root":                "1",
@@ -147,6 +122,18 @@ func (id Identity) properties() map[string]string {
 		"sys.usb.config":                  "adb",
 		"sys.usb.state":                   "adb",
 		"wifi.interface":                  "wlan0",
+	}
+	if id.Ten() {
+		m["ro.build.version.min_supported_target_sdk"] = "23"
+		m["ro.product.build.fingerprint"] = id.Fingerprint
+		m["ro.system.build.fingerprint"] = id.Fingerprint
+		for _, part := range []string{"odm", "product", "system", "vendor"} {
+			m["ro.product."+part+".brand"] = id.Brand
+			m["ro.product."+part+".device"] = id.Device
+			m["ro.product."+part+".manufacturer"] = id.Manufacturer
+			m["ro.product."+part+".model"] = id.Model
+			m["ro.product."+part+".name"] = id.Product
+		}
 	}
 	return m
 }

@@ -1,10 +1,13 @@
 package userland
 
 import (
+	"crypto/md5" //nolint:gosec // A folder's name, not security.
+	"encoding/base64"
 	"fmt"
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,16 +30,17 @@ type Package struct {
 
 // systemPackages are those of the phone's maker that matter here, with more.
 func systemPackages(id Identity, more []Package) []Package {
+	sdk, _ := strconv.Atoi(id.SDK) // Make writes digits.
 	list := []Package{
-		{Name: "android", Version: id.Release, Code: 28, UID: 1000, Path: "/system/framework/framework-res.apk", System: true},
-		{Name: "com.android.settings", Version: id.Release, Code: 28, UID: 1000, System: true, Main: "com.android.settings.MainSettings"},
+		{Name: "android", Version: id.Release, Code: sdk, UID: 1000, Path: "/system/framework/framework-res.apk", System: true},
+		{Name: "com.android.settings", Version: id.Release, Code: sdk, UID: 1000, System: true, Main: "com.android.settings.MainSettings"},
 		{Name: "com.android.systemui", Version: id.Release, Code: 201705290, UID: 10025, System: true, Running: true},
-		{Name: "com.android.shell", Version: id.Release, Code: 28, UID: 2000, System: true},
-		{Name: "com.android.providers.settings", Version: id.Release, Code: 28, UID: 1000, System: true},
+		{Name: "com.android.shell", Version: id.Release, Code: sdk, UID: 2000, System: true},
+		{Name: "com.android.providers.settings", Version: id.Release, Code: sdk, UID: 1000, System: true},
 		{Name: "com.android.providers.media", Version: id.Release, Code: 900, UID: 10005, System: true, Running: true},
-		{Name: "com.android.inputmethod.latin", Version: id.Release, Code: 28, UID: 10074, System: true, Running: true},
+		{Name: "com.android.inputmethod.latin", Version: id.Release, Code: sdk, UID: 10074, System: true, Running: true},
 		{Name: "com.google.android.gms", Version: "20.12.16 (100400-302916295)", Code: 201216019, UID: 10021, System: true, Running: true},
-		{Name: "com.google.android.gsf", Version: id.Release, Code: 28, UID: 10021, System: true},
+		{Name: "com.google.android.gsf", Version: id.Release, Code: sdk, UID: 10021, System: true},
 		{Name: "com.miui.analytics", Version: "3.0.3.0", Code: 303, UID: 10063, System: true, Running: true},
 		{Name: "com.miui.msa.global", Version: "2020.02.21.00-GLOBAL", Code: 2020022100, UID: 10091, System: true, Running: true},
 		{Name: "com.miui.daemon", Version: "2.0.16", Code: 216, UID: 1000, System: true, Running: true},
@@ -52,13 +56,8 @@ func systemPackages(id Identity, more []Package) []Package {
 	}
 	for i := range list {
 		p := &list[i]
-		if p.Path == "" && p.System {
-			short := p.Name[strings.LastIndexByte(p.Name, '.')+1:]
-			name := strings.ToUpper(short[:1]) + short[1:]
-			p.Path = "/system/app/" + name + "/" + name + ".apk"
-		}
 		if p.Path == "" {
-			p.Path = "/data/app/" + p.Name + "-1/base.apk"
+			p.Path = apkPath(id, *p)
 		}
 		if len(p.Permissions) == 0 {
 			p.Permissions = []string{"android.permission.INTERNET", "android.permission.ACCESS_NETWORK_STATE"}
@@ -67,6 +66,31 @@ func systemPackages(id Identity, more []Package) []Package {
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
+
+// apkPath is where a package's code lies. Android 10 has a partition for what
+// the product adds to the system; the folder of an installed app ends in 16
+// random bytes, different on every phone and after every installation.
+func apkPath(id Identity, p Package) string {
+	if !p.System {
+		sum := md5.Sum([]byte(id.AndroidID + p.Name + p.Version)) //nolint:gosec // Noise, not secrets.
+		return "/data/app/" + p.Name + "-" + base64.URLEncoding.EncodeToString(sum[:]) + "/base.apk"
+	}
+	short := p.Name[strings.LastIndexByte(p.Name, '.')+1:]
+	name := strings.ToUpper(short[:1]) + short[1:]
+	dir := "/system/app/"
+	switch {
+	case p.UID < firstAppUID:
+		dir = "/system/priv-app/"
+	case id.Ten() && strings.HasPrefix(p.Name, "com.google."):
+		dir = "/system/product/priv-app/"
+	case id.Ten() && strings.HasPrefix(p.Name, "com.android.inputmethod."):
+		dir = "/system/product/app/"
+	}
+	return dir + name + "/" + name + ".apk"
+}
+
+// firstAppUID is the user id of the first app; the system's are below.
+const firstAppUID = 10000
 
 func (s *System) pkg(name string) *Package {
 	i := slices.IndexFunc(s.packages, func(p Package) bool { return p.Name == name })

@@ -19,7 +19,6 @@ func (s *System) makeProc() error {
 		"/proc/net/tcp6":               func() []byte { return s.procSockets("tcp", true) },
 		"/proc/net/udp":                func() []byte { return s.procSockets("udp", false) },
 		"/proc/net/udp6":               func() []byte { return s.procSockets("udp", true) },
-		"/proc/net/xt_qtaguid/stats":   func() []byte { return s.procQtaguid() },
 		"/proc/net/arp":                func() []byte { return s.procARP() },
 		"/proc/net/if_inet6":           func() []byte { return s.procInet6() },
 		"/proc/uptime":                 func() []byte { u := s.uptime().Seconds(); return fmt.Appendf(nil, "%.2f %.2f\n", u, u*6.1) },
@@ -45,6 +44,9 @@ func (s *System) makeProc() error {
 			i, _ := s.wifi()
 			return fmt.Appendf(nil, "%d\n", i.Counters.RxBytes)
 		},
+	}
+	if !s.cfg.Identity.Ten() { // Android 10 counts in the kernel's BPF maps, which no file shows.
+		files["/proc/net/xt_qtaguid/stats"] = s.procQtaguid
 	}
 	for name, generate := range files {
 		if err := s.fs.dynamic(name, generate); err != nil {

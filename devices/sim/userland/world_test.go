@@ -189,6 +189,16 @@ func itoa(n int) string {
 	return itoa(n/10) + itoa(n%10)
 }
 
+// identity is that of a phone of a model.
+func identity(t testing.TB, model string) userland.Identity {
+	t.Helper()
+	id, err := userland.Make(model, "", "SIM1", "0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 type phone struct {
 	*userland.System
 	net    *fakeNetwork
@@ -200,7 +210,7 @@ func newPhone(t testing.TB) *phone {
 	n := &fakeNetwork{taps: map[*fakeTap]string{}, up: true}
 	sc := &fakeScreen{focus: "com.miui.home/com.miui.home.launcher.Launcher"}
 	s, err := userland.New(userland.Config{
-		Identity: userland.RedmiNote8("SIM1", "0123456789abcdef"), Network: n, Screen: sc, Pace: 0.001, Seed: 1,
+		Identity: identity(t, ""), Network: n, Screen: sc, Pace: 0.001, Seed: 1,
 		Packages: []userland.Package{{Name: "com.example.app", Version: "1.2.3", Code: 123, UID: 10200, Main: "com.example.app.Main"}},
 	})
 	if err != nil {
