@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/offproof/offproof/devices/sim/adbd"
 	"github.com/offproof/offproof/devices/sim/browser"
-	"github.com/offproof/offproof/devices/sim/door"
 )
 
 // ErrUnknownFault is returned for a fault that no phone knows.
@@ -27,21 +27,24 @@ type fault struct {
 	mend func(ctx context.Context, p *Phone) error
 }
 
-// turn makes the server say another state of the phone.
-func turn(to door.State) func(context.Context, *Phone, string) error {
+// turn puts the phone in another state; adbd.Device means the one in which it
+// stands by itself.
+func turn(to adbd.State) func(context.Context, *Phone, string) error {
 	return func(_ context.Context, p *Phone, _ string) error {
 		p.mu.Lock()
-		booting := p.booting
+		booting, rest := p.booting, p.rest
 		p.mu.Unlock()
-		if to == door.Device && booting {
-			return nil // it comes back by itself
+		switch {
+		case to != adbd.Device:
+			p.setState(to)
+		case !booting: // Otherwise it comes back by itself.
+			p.setState(rest)
 		}
-		p.w.adb.SetState(p.serial, to)
 		return nil
 	}
 }
 
-func online(ctx context.Context, p *Phone) error { return turn(door.Device)(ctx, p, "") }
+func online(ctx context.Context, p *Phone) error { return turn(adbd.Device)(ctx, p, "") }
 
 // radio switches Wi-Fi.
 func radio(up bool) func(context.Context, *Phone, string) error {
@@ -69,21 +72,22 @@ func reach(answers bool) func(context.Context, *Phone, string) error {
 func faults() map[string]fault {
 	return map[string]fault{
 		"reboot": {about: "restarts the phone", do: func(_ context.Context, p *Phone, _ string) error {
-			p.reboot()
+			p.reboot("")
 			return nil
 		}},
-		"unplug":       {"takes the phone off its cable (argument: for how long)", turn(door.Absent), online},
-		"unauthorized": {"makes the phone forget this computer (argument: for how long)", turn(door.Unauthorized), online},
-		"offline":      {"makes adbd not answer (argument: for how long)", turn(door.Offline), online},
-		"plug":         {about: "puts the phone back on its cable", do: turn(door.Device)},
-		"replug":       {about: "is plug", do: turn(door.Device)},
-		"online":       {about: "ends unauthorized and offline", do: turn(door.Device)},
+		"unplug":       {"takes the phone off its cable (argument: for how long)", turn(adbd.Absent), online},
+		"unauthorized": {"makes the phone forget this computer (argument: for how long)", turn(adbd.Unauthorized), online},
+		"offline":      {"makes adbd not answer (argument: for how long)", turn(adbd.Offline), online},
+		"plug":         {about: "puts the phone back on its cable", do: turn(adbd.Device)},
+		"replug":       {about: "is plug", do: turn(adbd.Device)},
+		"online":       {about: "ends unauthorized and offline", do: turn(adbd.Device)},
 		"adb-down": {"stops the ADB server of all phones (argument: for how long)", func(_ context.Context, p *Phone, _ string) error {
 			p.w.StopADB()
 			return nil
 		}, func(ctx context.Context, p *Phone) error { return p.w.StartADB(ctx) }},
-		"cut-reverse": {about: "removes the phone's reverse connections", do: func(ctx context.Context, p *Phone, _ string) error {
-			return p.cutReverse(ctx)
+		"cut-reverse": {about: "removes the phone's reverse connections", do: func(_ context.Context, p *Phone, _ string) error {
+			p.daemon.CutReverses()
+			return nil
 		}},
 		"kill-tcpdump": {about: "kills every tcpdump on the phone (argument: a signal, KILL unless given)", do: killTCPDump},
 		"tcpdump-silent": {"tcpdump runs and shows nothing more (argument: for how long, or off to end it)", func(_ context.Context, p *Phone, arg string) error {

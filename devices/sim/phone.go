@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/offproof/offproof/devices/sim/adbd"
 	"github.com/offproof/offproof/devices/sim/apps"
 	"github.com/offproof/offproof/devices/sim/browser"
-	"github.com/offproof/offproof/devices/sim/door"
 	"github.com/offproof/offproof/devices/sim/internet"
 	"github.com/offproof/offproof/devices/sim/screen"
 	"github.com/offproof/offproof/devices/sim/userland"
@@ -39,11 +38,13 @@ type Phone struct {
 	display  *screen.Display
 	browser  *browser.Browser
 	sys      *userland.System
+	daemon   *adbd.Daemon
 	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
 	roots    *x509.CertPool
 
 	mu      sync.Mutex
 	booting bool
+	rest    adbd.State // that in which it stands when nothing keeps it from its hosts
 	noise   context.CancelFunc
 	running sync.WaitGroup
 }
@@ -65,7 +66,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	if err != nil {
 		return nil, fmt.Errorf("sim: %w", err)
 	}
-	p := &Phone{w: w, serial: serial, identity: id, life: life, roots: x509.NewCertPool()}
+	p := &Phone{w: w, serial: serial, identity: id, life: life, roots: x509.NewCertPool(), rest: adbd.Device}
 	p.roots.AppendCertsFromPEM(w.net.Roots())
 	if p.stack, err = w.net.Attach(internet.StackConfig{Name: serial}); err != nil {
 		return nil, fmt.Errorf("sim: attach %s: %w", serial, err)
@@ -99,7 +100,8 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		return nil, fmt.Errorf("sim: boot %s: %w", serial, err)
 	}
 	p.display.Install(p.browser)
-	p.sys.OnReboot(p.reboot)
+	p.sys.OnReboot(func() { p.reboot("") })
+	p.daemon = adbd.New(daemonPhone{p}, w.cfg.Log)
 	p.startNoise()
 	return p, nil
 }
@@ -175,14 +177,21 @@ func (p *Phone) Settings() map[string]string { return p.sys.Settings() }
 func (p *Phone) Mounts() []string { return p.sys.Mounts() }
 
 // Reverses are the reverse forwards as "tcp:8080 tcp:4000".
-func (p *Phone) Reverses() []string { return p.w.adb.Reverses(p.serial) }
+func (p *Phone) Reverses() []string { return p.daemon.Reverses() }
 
 // State is the phone's ADB state, "" when it is unplugged.
 func (p *Phone) State() string { return string(p.w.adb.StateOf(p.serial)) }
 
+// setState changes how the phone stands to its hosts, at every door.
+func (p *Phone) setState(to adbd.State) {
+	p.w.adb.SetState(p.serial, to)
+}
+
 // reboot takes the phone down and brings it up again after the boot time, as a
 // real one: settings and files persist; processes, mounts and reverses do not.
-func (p *Phone) reboot() {
+// It comes up in recovery, in sideload or, when nothing is named, in Android;
+// in a bootloader it stays away until the next reboot.
+func (p *Phone) reboot(into string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.booting || p.life.Err() != nil {
@@ -190,7 +199,7 @@ func (p *Phone) reboot() {
 	}
 	p.booting = true
 	p.running.Go(func() {
-		p.w.adb.SetState(p.serial, door.Absent)
+		p.setState(adbd.Absent)
 		p.noise()
 		p.display.ForceStop(browser.Package)
 		p.display.Key(screen.KeyHome)
@@ -203,55 +212,48 @@ func (p *Phone) reboot() {
 			return
 		case <-t.C:
 		}
-		p.sys.Boot()
-		if v, _ := p.sys.Setting("global", "airplane_mode_on"); v != "1" {
-			p.stack.SetUp(true)
+		if into == "" {
+			p.sys.Boot()
+			if v, _ := p.sys.Setting("global", "airplane_mode_on"); v != "1" {
+				p.stack.SetUp(true)
+			}
+			p.startNoise()
 		}
-		p.startNoise()
+		rest := map[string]adbd.State{"": adbd.Device, "recovery": adbd.Recovery, "sideload": adbd.Sideload, "rescue": adbd.Rescue}[into]
 		p.mu.Lock()
-		p.booting = false
+		p.booting, p.rest = false, rest
 		p.mu.Unlock()
-		p.w.adb.SetState(p.serial, door.Device)
+		p.setState(rest)
 	})
 }
 
-// cutReverse does what `adb reverse --remove-all` does, by the same protocol.
-func (p *Phone) cutReverse(ctx context.Context) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", p.w.ADB())
-	if err != nil {
-		return fmt.Errorf("sim: cut reverse: %w", err)
+// daemonPhone is the phone as its daemon sees it.
+type daemonPhone struct{ p *Phone }
+
+func (d daemonPhone) Serial() string     { return d.p.serial }
+func (d daemonPhone) Product() string    { return d.p.identity.Product }
+func (d daemonPhone) Model() string      { return d.p.identity.Model }
+func (d daemonPhone) Device() string     { return d.p.identity.Device }
+func (d daemonPhone) Reboot(into string) { d.p.reboot(into) }
+func (d daemonPhone) Remount() string    { return "remount succeeded\n" }
+
+func (d daemonPhone) Root(on bool) (answer string, restart bool) {
+	if on {
+		return "adbd is already running as root\n", false
 	}
-	defer conn.Close() //nolint:errcheck // Nothing more is said.
-	for _, request := range []string{"host:transport:" + p.serial, "reverse:killforward-all"} {
-		if _, err := fmt.Fprintf(conn, "%04x%s", len(request), request); err != nil {
-			return fmt.Errorf("sim: cut reverse: %w", err)
-		}
-		var answer [4]byte
-		if _, err := io.ReadFull(conn, answer[:]); err != nil {
-			return fmt.Errorf("sim: cut reverse: %w", err)
-		}
-		if string(answer[:]) != "OKAY" {
-			return errors.New("sim: cut reverse: the server refused " + request)
-		}
-	}
-	return nil
+	return "adbd cannot run as non root in this build\n", false
 }
 
-// link is the phone as the ADB door sees it.
-func (p *Phone) link() door.Phone { return doorPhone{p} }
+// Restart starts the daemon again, as it does to change its rights.
+func (d daemonPhone) Restart() {
+	d.p.setState(adbd.Absent)
+	d.p.setState(adbd.Device)
+}
 
-type doorPhone struct{ p *Phone }
+func (d daemonPhone) Files() adbd.Files { return daemonFiles{d.p.sys.FS()} }
 
-func (d doorPhone) Serial() string    { return d.p.serial }
-func (d doorPhone) Product() string   { return d.p.identity.Product }
-func (d doorPhone) Model() string     { return d.p.identity.Model }
-func (d doorPhone) Device() string    { return d.p.identity.Device }
-func (d doorPhone) Reboot()           { d.p.reboot() }
-func (d doorPhone) Files() door.Files { return doorFiles{d.p.sys.FS()} }
-
-func (d doorPhone) Open(ctx context.Context, script string, mode door.Mode, out, errs func([]byte) error) (door.Session, error) {
-	modes := map[door.Mode]userland.Mode{door.Merged: userland.Merged, door.Separate: userland.Separate, door.Terminal: userland.Terminal}
+func (d daemonPhone) Open(ctx context.Context, script string, mode adbd.Mode, out, errs func([]byte) error) (adbd.Session, error) {
+	modes := map[adbd.Mode]userland.Mode{adbd.Merged: userland.Merged, adbd.Separate: userland.Separate, adbd.Terminal: userland.Terminal}
 	s, err := d.p.sys.Open(ctx, script, modes[mode], userland.StdIO{Out: out, Err: errs})
 	if err != nil {
 		return nil, fmt.Errorf("sim: open a shell on %s: %w", d.p.serial, err)
@@ -259,25 +261,25 @@ func (d doorPhone) Open(ctx context.Context, script string, mode door.Mode, out,
 	return s, nil
 }
 
-func (d doorPhone) Dial(ctx context.Context, port int) (net.Conn, error) {
+func (d daemonPhone) Dial(ctx context.Context, port int) (net.Conn, error) {
 	return d.p.stack.Dial(ctx, 2000, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
-func (d doorPhone) Listen(port int) (net.Listener, error) {
+func (d daemonPhone) Listen(port int) (net.Listener, error) {
 	return d.p.stack.Listen(2000, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
-type doorFiles struct{ fs *userland.FS }
+type daemonFiles struct{ fs *userland.FS }
 
-func (f doorFiles) Stat(name string) (door.Stat, error)  { return statOf(f.fs.Stat(name)) }
-func (f doorFiles) Lstat(name string) (door.Stat, error) { return statOf(f.fs.Lstat(name)) }
+func (f daemonFiles) Stat(name string) (adbd.Stat, error)  { return statOf(f.fs.Stat(name)) }
+func (f daemonFiles) Lstat(name string) (adbd.Stat, error) { return statOf(f.fs.Lstat(name)) }
 
-func (f doorFiles) ReadDir(name string) ([]door.Stat, error) {
+func (f daemonFiles) ReadDir(name string) ([]adbd.Stat, error) {
 	list, err := f.fs.ReadDir(name)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]door.Stat, 0, len(list))
+	out := make([]adbd.Stat, 0, len(list))
 	for _, i := range list {
 		s, _ := statOf(i, nil)
 		out = append(out, s)
@@ -285,17 +287,17 @@ func (f doorFiles) ReadDir(name string) ([]door.Stat, error) {
 	return out, nil
 }
 
-func (f doorFiles) Get(name string, w io.Writer) error { return f.fs.Get(name, w) }
-func (f doorFiles) Put(name string, r io.Reader, perm fs.FileMode) error {
+func (f daemonFiles) Get(name string, w io.Writer) error { return f.fs.Get(name, w) }
+func (f daemonFiles) Put(name string, r io.Reader, perm fs.FileMode) error {
 	return f.fs.Put(name, r, perm)
 }
-func (f doorFiles) Chtimes(name string, t time.Time) error { return f.fs.Chtimes(name, t) }
-func (f doorFiles) Symlink(target, name string) error      { return f.fs.Symlink(target, name) }
+func (f daemonFiles) Chtimes(name string, t time.Time) error { return f.fs.Chtimes(name, t) }
+func (f daemonFiles) Symlink(target, name string) error      { return f.fs.Symlink(target, name) }
 
 // statOf writes a file's description as Linux's struct stat has it.
-func statOf(i *userland.FileInfo, err error) (door.Stat, error) {
+func statOf(i *userland.FileInfo, err error) (adbd.Stat, error) {
 	if err != nil {
-		return door.Stat{}, err
+		return adbd.Stat{}, err
 	}
 	mode := uint32(i.Mode().Perm())
 	switch {
@@ -308,7 +310,7 @@ func statOf(i *userland.FileInfo, err error) (door.Stat, error) {
 	default:
 		mode |= syscall.S_IFREG
 	}
-	return door.Stat{
+	return adbd.Stat{
 		Name: i.Name(), Mode: mode, UID: uint32(i.UID), GID: uint32(i.GID), Ino: i.Ino, Size: i.Size(), Mtime: i.ModTime(), //nolint:gosec // Small numbers.
 	}, nil
 }

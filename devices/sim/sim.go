@@ -53,6 +53,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/offproof/offproof/devices/sim/adbd"
 	"github.com/offproof/offproof/devices/sim/browser"
 	"github.com/offproof/offproof/devices/sim/door"
 	"github.com/offproof/offproof/devices/sim/internet"
@@ -161,7 +162,7 @@ func (w *World) start(ctx, life context.Context) error {
 			return err
 		}
 		w.phones = append(w.phones, p)
-		w.adb.Add(p.link(), door.Device)
+		w.adb.Add(p.daemon, adbd.Device)
 	}
 	if w.socks, err = listen(ctx, w.cfg.SOCKS); err != nil {
 		return fmt.Errorf("sim: open the SOCKS door: %w (choose another port, or 0 for a free one)", err)

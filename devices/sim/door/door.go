@@ -2,123 +2,37 @@
 // server on loopback, so that the genuine adb client and any other program
 // drive them without noticing a difference.
 //
-// A Server knows phones by a small interface. It keeps their states, carries
-// shells, files, forwards and reverses, and can be stopped and started again;
-// whatever ends a phone's connection ends every stream to it, without an exit
-// status, and takes its reverses away, as it is with a real phone.
+// A Server knows phones by their daemons (package adbd), whose services it
+// carries. It keeps the phones' states and its own forwards, and can be stopped
+// and started again.
 package door
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
-)
 
-// A State is what the server says of a phone.
-type State string
-
-// The states of a phone.
-const (
-	Absent       State = "" // not connected: it is in no list
-	Device       State = "device"
-	Offline      State = "offline"
-	Unauthorized State = "unauthorized"
+	"github.com/offproof/offproof/devices/sim/adbd"
 )
 
 // Version is the protocol version that host:version answers.
 const Version = 41
-
-// Features are what phones and server can do, as feature lists name it.
-const Features = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
 
 const (
 	maxConnections = 2048
 	requestTimeout = 2 * time.Minute // for a client that connects and says nothing
 )
 
-// A Mode says how the streams of a command are connected.
-type Mode uint8
-
-// The ways to connect a command.
-const (
-	Merged   Mode = iota // one stream for standard output and standard error
-	Separate             // one each
-	Terminal             // a terminal, whose end hangs up
-)
-
-// A Session is a command that runs on a phone.
-type Session interface {
-	// Write feeds standard input. It blocks while the command does not read.
-	Write(b []byte) error
-	// CloseInput is the end of standard input.
-	CloseInput()
-	// Wait returns the exit status when the command has ended and its output
-	// has been delivered. ok is false when the session was closed before.
-	Wait() (code int, ok bool)
-	// Close breaks the streams; the command may live on.
-	Close()
-}
-
-// A Stat describes a file as the sync service does.
-type Stat struct {
-	Name     string
-	Mode     uint32 // st_mode
-	UID, GID uint32
-	Ino      uint64
-	Size     int64
-	Mtime    time.Time
-}
-
-// Files is a phone's file system.
-type Files interface {
-	Stat(name string) (Stat, error)
-	Lstat(name string) (Stat, error)
-	ReadDir(name string) ([]Stat, error)
-	Get(name string, w io.Writer) error
-	// Put stores a file whole, with its parents.
-	Put(name string, r io.Reader, perm fs.FileMode) error
-	Chtimes(name string, mtime time.Time) error
-	Symlink(target, name string) error
-}
-
-// A Phone is what the door needs of a phone.
-type Phone interface {
-	Serial() string
-	// Product, Model and Device are the properties in the list of devices.
-	Product() string
-	Model() string
-	Device() string
-	// Open runs a script, or an interactive shell when it is empty. out and
-	// errs are called from one goroutine each.
-	Open(ctx context.Context, script string, mode Mode, out, errs func([]byte) error) (Session, error)
-	Files() Files
-	// Dial connects to a port of the phone's loopback interface; Listen listens
-	// on one, any for port 0.
-	Dial(ctx context.Context, port int) (net.Conn, error)
-	Listen(port int) (net.Listener, error)
-	// Reboot asks for a reboot and returns at once.
-	Reboot()
-}
-
-// A link is one connection between server and phone, from plugging in to
-// unplugging.
-type link struct {
-	done     chan struct{}
-	streams  map[net.Conn]struct{}
-	reverses map[string]*tunnel
-}
-
 type entry struct {
-	phone Phone
-	id    int
-	state State
-	link  *link // nil unless the state is Device and the server runs
+	daemon *adbd.Daemon
+	phone  adbd.Phone
+	id     int
+	state  adbd.State
+	link   *adbd.Link // nil unless the state is online and the server runs
 }
 
 // A Server is an ADB server. It is safe for concurrent use.
@@ -131,7 +45,7 @@ type Server struct {
 	listener net.Listener
 	addr     string
 	conns    map[net.Conn]struct{}
-	forwards map[string]*tunnel
+	forwards map[string]*forward
 	cancel   context.CancelFunc
 	running  *sync.WaitGroup
 	changed  chan struct{}
@@ -143,7 +57,7 @@ func NewServer(log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{log: log, conns: map[net.Conn]struct{}{}, forwards: map[string]*tunnel{}, changed: make(chan struct{})}
+	return &Server{log: log, conns: map[net.Conn]struct{}{}, forwards: map[string]*forward{}, changed: make(chan struct{})}
 }
 
 // ErrRunning is the error of starting a server that runs.
@@ -252,8 +166,8 @@ func (s *Server) shut() *sync.WaitGroup {
 	for _, e := range s.entries {
 		s.unplug(e)
 	}
-	for _, t := range s.forwards {
-		t.close()
+	for _, f := range s.forwards {
+		f.tunnel.Close()
 	}
 	clear(s.forwards)
 	for conn := range s.conns {
@@ -262,12 +176,12 @@ func (s *Server) shut() *sync.WaitGroup {
 	return s.running
 }
 
-// Add makes a phone known.
-func (s *Server) Add(p Phone, state State) {
+// Add makes a phone known by its daemon.
+func (s *Server) Add(d *adbd.Daemon, state adbd.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nextID++
-	e := &entry{phone: p, id: s.nextID, state: state}
+	e := &entry{daemon: d, phone: d.Phone(), id: s.nextID, state: state}
 	s.entries = append(s.entries, e)
 	if s.listener != nil {
 		s.plug(e)
@@ -275,16 +189,16 @@ func (s *Server) Add(p Phone, state State) {
 	s.notify()
 }
 
-// SetState changes what the server says of a phone. Every stream to a phone
-// that is no longer a Device is cut before SetState returns.
-func (s *Server) SetState(serial string, state State) {
+// SetState changes what the server says of a phone. Every stream to the phone is
+// cut before SetState returns.
+func (s *Server) SetState(serial string, state adbd.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.find(serial)
 	if e == nil || e.state == state {
 		return
 	}
-	if e.state == Absent {
+	if e.state == adbd.Absent {
 		s.nextID++
 		e.id = s.nextID
 	}
@@ -296,25 +210,14 @@ func (s *Server) SetState(serial string, state State) {
 	s.notify()
 }
 
-// StateOf is a phone's state, Absent for one that is not known.
-func (s *Server) StateOf(serial string) State {
+// StateOf is a phone's state, adbd.Absent for one that is not known.
+func (s *Server) StateOf(serial string) adbd.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.find(serial); e != nil {
 		return e.state
 	}
-	return Absent
-}
-
-// Reverses lists a phone's reverse forwards as "tcp:8080 tcp:4000".
-func (s *Server) Reverses(serial string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.find(serial)
-	if e == nil || e.link == nil {
-		return nil
-	}
-	return tunnelLines(e.link.reverses, "")
+	return adbd.Absent
 }
 
 func (s *Server) find(serial string) *entry {
@@ -327,8 +230,8 @@ func (s *Server) find(serial string) *entry {
 }
 
 func (s *Server) plug(e *entry) {
-	if e.state == Device && e.link == nil {
-		e.link = &link{done: make(chan struct{}), streams: map[net.Conn]struct{}{}, reverses: map[string]*tunnel{}}
+	if e.state.Online() && e.link == nil {
+		e.link = e.daemon.Link("UsbFfs", e.state, hostService)
 	}
 }
 
@@ -338,35 +241,11 @@ func (s *Server) unplug(e *entry) {
 		return
 	}
 	e.link = nil
-	close(l.done)
-	for conn := range l.streams {
-		_ = conn.Close()
-	}
-	for _, t := range l.reverses {
-		t.close()
-	}
+	l.Close()
+	s.running.Go(l.Wait)
 }
 
 func (s *Server) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
-}
-
-// attach ties a connection to a phone's link, so that the link's end closes it.
-func (s *Server) attach(l *link, conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-l.done:
-		return false
-	default:
-	}
-	l.streams[conn] = struct{}{}
-	return true
-}
-
-func (s *Server) detach(l *link, conn net.Conn) {
-	s.mu.Lock()
-	delete(l.streams, conn)
-	s.mu.Unlock()
 }

@@ -1,142 +1,36 @@
 package door_test
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/offproof/offproof/devices/sim/adbd"
 	"github.com/offproof/offproof/devices/sim/door"
+	"github.com/offproof/offproof/devices/sim/internal/fakephone"
 )
 
-// fakePhone runs two commands: "cat" gives back what it reads, and "fail N"
-// ends with status N after a word on each stream.
-type fakePhone struct {
-	serial string
-	mu     sync.Mutex
-	files  map[string]string
-	reboot chan struct{}
-}
-
-func newFake(serial string) *fakePhone {
-	return &fakePhone{serial: serial, files: map[string]string{"/f": "content"}, reboot: make(chan struct{}, 1)}
-}
-
-func (p *fakePhone) Serial() string    { return p.serial }
-func (p *fakePhone) Product() string   { return "ginkgo" }
-func (p *fakePhone) Model() string     { return "Redmi Note 8" }
-func (p *fakePhone) Device() string    { return "ginkgo" }
-func (p *fakePhone) Files() door.Files { return p }
-
-func (p *fakePhone) Reboot() {
-	select {
-	case p.reboot <- struct{}{}:
-	default:
+func serve(t testing.TB, phones ...*fakephone.Phone) *door.Server {
+	t.Helper()
+	daemons := make([]*adbd.Daemon, len(phones))
+	for i, p := range phones {
+		daemons[i] = adbd.New(p, nil)
 	}
+	return serveDaemons(t, daemons...)
 }
 
-type fakeSession struct {
-	out    func([]byte) error
-	done   chan struct{}
-	once   sync.Once
-	closed bool
-	code   int
-}
-
-func (s *fakeSession) end(code int, closed bool) {
-	s.once.Do(func() {
-		s.code, s.closed = code, closed
-		close(s.done)
-	})
-}
-
-func (s *fakeSession) Write(b []byte) error      { return s.out(b) }
-func (s *fakeSession) CloseInput()               { s.end(0, false) }
-func (s *fakeSession) Close()                    { s.end(0, true) }
-func (s *fakeSession) Wait() (code int, ok bool) { <-s.done; return s.code, !s.closed }
-
-func (p *fakePhone) Open(_ context.Context, script string, mode door.Mode, out, errs func([]byte) error) (door.Session, error) {
-	s := &fakeSession{out: out, done: make(chan struct{})}
-	if n, ok := strings.CutPrefix(script, "fail "); ok {
-		code, _ := strconv.Atoi(n)
-		go func() {
-			_ = out([]byte("o" + strconv.Itoa(int(mode))))
-			_ = errs([]byte("e"))
-			s.end(code, false)
-		}()
-	}
-	if script == "full" {
-		return nil, errors.New("can't fork")
-	}
-	return s, nil
-}
-
-func (p *fakePhone) Dial(context.Context, int) (net.Conn, error) { return nil, errors.New("refused") }
-
-func (p *fakePhone) Listen(port int) (net.Listener, error) {
-	// A port of this host stands for one of the phone.
-	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // A test.
-}
-
-func (p *fakePhone) Stat(name string) (door.Stat, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	text, ok := p.files[name]
-	if !ok {
-		return door.Stat{}, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
-	}
-	return door.Stat{Name: name[1:], Mode: 0o100644, Size: int64(len(text)), Mtime: time.Unix(1600000000, 0)}, nil
-}
-
-func (p *fakePhone) Lstat(name string) (door.Stat, error) { return p.Stat(name) }
-
-func (p *fakePhone) ReadDir(string) ([]door.Stat, error) {
-	st, err := p.Stat("/f")
-	return []door.Stat{st}, err
-}
-
-func (p *fakePhone) Get(name string, w io.Writer) error {
-	p.mu.Lock()
-	text, ok := p.files[name]
-	p.mu.Unlock()
-	if !ok {
-		return fs.ErrNotExist
-	}
-	_, err := io.WriteString(w, text)
-	return err
-}
-
-func (p *fakePhone) Put(name string, r io.Reader, _ fs.FileMode) error {
-	b, err := io.ReadAll(io.LimitReader(r, 1<<20))
-	if err == nil && name == "/readonly" {
-		err = errors.New("read-only file system")
-	}
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.files[name] = string(b)
-	return nil
-}
-
-func (p *fakePhone) Chtimes(string, time.Time) error { return nil }
-func (p *fakePhone) Symlink(string, string) error    { return nil }
-
-func serve(t testing.TB, phones ...*fakePhone) *door.Server {
+func serveDaemons(t testing.TB, daemons ...*adbd.Daemon) *door.Server {
 	t.Helper()
 	s := door.NewServer(nil)
-	for _, p := range phones {
-		s.Add(p, door.Device)
+	for _, d := range daemons {
+		s.Add(d, adbd.Device)
 	}
 	if err := s.Start(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
@@ -191,7 +85,7 @@ func block(t testing.TB, r io.Reader) string {
 }
 
 func TestHostServices(t *testing.T) {
-	a, b := newFake("AAA"), newFake("BBB")
+	a, b := fakephone.New("AAA"), fakephone.New("BBB")
 	s := serve(t, a, b)
 	const features = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
 	for request, want := range map[string]string{
@@ -222,8 +116,8 @@ func TestHostServices(t *testing.T) {
 	if _, err := io.ReadFull(conn, id[:]); err != nil || binary.LittleEndian.Uint64(id[:]) != 2 {
 		t.Errorf("transport id % x, %v", id, err)
 	}
-	s.SetState("AAA", door.Unauthorized)
-	s.SetState("BBB", door.Offline)
+	s.SetState("AAA", adbd.Unauthorized)
+	s.SetState("BBB", adbd.Offline)
 	if conn, _ := talk(t, s, "host:devices-l"); block(t, conn) != "AAA                    unauthorized usb:1-1 transport_id:1\nBBB                    offline usb:1-2 transport_id:2\n" {
 		t.Error("the states are not shown")
 	}
@@ -236,18 +130,18 @@ func TestHostServices(t *testing.T) {
 }
 
 func TestTrackAndWait(t *testing.T) {
-	s := serve(t, newFake("AAA"))
+	s := serve(t, fakephone.New("AAA"))
 	track, _ := talk(t, s, "host:track-devices")
 	wait, _ := talk(t, s, "host-serial:AAA:wait-for-any-disconnect")
 	back, _ := talk(t, s, "host-serial:BBB:wait-for-any-device")
 	if got := block(t, track); got != "AAA\tdevice\n" {
 		t.Errorf("at first %q", got)
 	}
-	s.SetState("AAA", door.Absent)
+	s.SetState("AAA", adbd.Absent)
 	if got := block(t, track); got != "" {
 		t.Errorf("after unplugging %q", got)
 	}
-	s.Add(newFake("BBB"), door.Device)
+	s.Add(adbd.New(fakephone.New("BBB"), nil), adbd.Device)
 	if got := block(t, track); got != "BBB\tdevice\n" {
 		t.Errorf("after another came %q", got)
 	}
@@ -277,7 +171,7 @@ func packets(t testing.TB, r io.Reader) map[byte]string {
 }
 
 func TestShells(t *testing.T) {
-	s := serve(t, newFake("AAA"))
+	s := serve(t, fakephone.New("AAA"))
 	conn, _ := talk(t, s, "host:transport:AAA", "shell,v2,raw:fail 7")
 	if got := packets(t, conn); got[1] != "o1" || got[2] != "e" || got[3] != "\x07" {
 		t.Errorf("shell v2: %q", got)
@@ -297,7 +191,7 @@ func TestShells(t *testing.T) {
 	if got := packets(t, conn); got[1] != "abc" || got[3] != "\x00" {
 		t.Errorf("input: %q", got)
 	}
-	if _, got := talk(t, s, "host:transport:AAA", "shell,v2,raw:full"); got != "FAIL can't fork" {
+	if _, got := talk(t, s, "host:transport:AAA", "shell,v2,raw:full"); got != "FAIL closed" {
 		t.Errorf("a phone without processes: %q", got)
 	}
 	if _, got := talk(t, s, "host:transport:AAA", "abb:x"); got != "FAIL closed" {
@@ -308,26 +202,27 @@ func TestShells(t *testing.T) {
 // TestALostPhoneTellsNoStatus cuts every way in which a phone can go.
 func TestALostPhoneTellsNoStatus(t *testing.T) {
 	for name, cut := range map[string]func(s *door.Server){
-		"unplugged":    func(s *door.Server) { s.SetState("AAA", door.Absent) },
-		"unauthorized": func(s *door.Server) { s.SetState("AAA", door.Unauthorized) },
-		"offline":      func(s *door.Server) { s.SetState("AAA", door.Offline) },
+		"unplugged":    func(s *door.Server) { s.SetState("AAA", adbd.Absent) },
+		"unauthorized": func(s *door.Server) { s.SetState("AAA", adbd.Unauthorized) },
+		"offline":      func(s *door.Server) { s.SetState("AAA", adbd.Offline) },
 		"server":       func(s *door.Server) { s.Stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, newFake("AAA"))
+			daemon := adbd.New(fakephone.New("AAA"), nil)
+			s := serveDaemons(t, daemon)
 			conn, _ := talk(t, s, "host:transport:AAA", "shell,v2,raw:cat")
 			reverse, _ := talk(t, s, "host:transport:AAA", "reverse:forward:tcp:0;tcp:9")
 			if _, err := io.ReadFull(reverse, make([]byte, 4)); err != nil || block(t, reverse) == "" {
 				t.Fatalf("reverse: %v", err)
 			}
-			if r := s.Reverses("AAA"); len(r) != 1 {
+			if r := daemon.Reverses(); len(r) != 1 {
 				t.Errorf("reverses %q", r)
 			}
 			cut(s)
 			if got := packets(t, conn); len(got) != 0 {
 				t.Errorf("after the cut: %q", got)
 			}
-			if r := s.Reverses("AAA"); len(r) != 0 {
+			if r := daemon.Reverses(); len(r) != 0 {
 				t.Errorf("reverses %q", r)
 			}
 		})
@@ -335,7 +230,7 @@ func TestALostPhoneTellsNoStatus(t *testing.T) {
 }
 
 func TestKillAndStartAgain(t *testing.T) {
-	s := serve(t, newFake("AAA"))
+	s := serve(t, fakephone.New("AAA"))
 	addr := s.Addr()
 	if _, got := talk(t, s, "host:kill"); got != "OKAY" {
 		t.Errorf("kill: %q", got)
@@ -366,7 +261,8 @@ func TestOnlyLoopback(t *testing.T) {
 
 // TestReverse carries bytes from a port of the phone to one of the host.
 func TestReverse(t *testing.T) {
-	s := serve(t, newFake("AAA"))
+	daemon := adbd.New(fakephone.New("AAA"), nil)
+	s := serveDaemons(t, daemon)
 	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // A test.
 	if err != nil {
 		t.Fatal(err)
@@ -400,8 +296,8 @@ func TestReverse(t *testing.T) {
 		return block(t, conn)
 	}
 	device := second("host:transport:AAA", "reverse:forward:tcp:0;tcp:"+port)
-	if want := "tcp:" + device + " tcp:" + port; strings.Join(s.Reverses("AAA"), ";") != want {
-		t.Errorf("reverses %q, wanted %q", s.Reverses("AAA"), want)
+	if want := "tcp:" + device + " tcp:" + port; strings.Join(daemon.Reverses(), ";") != want {
+		t.Errorf("reverses %q, wanted %q", daemon.Reverses(), want)
 	}
 	conn, err := net.Dial("tcp", "127.0.0.1:"+device) //nolint:noctx // A test.
 	if err != nil {
@@ -433,7 +329,7 @@ func TestReverse(t *testing.T) {
 }
 
 func TestSync(t *testing.T) {
-	p := newFake("AAA")
+	p := fakephone.New("AAA")
 	s := serve(t, p)
 	conn, _ := talk(t, s, "host:transport:AAA", "sync:")
 	send := func(id string, n int, data string) {
@@ -481,8 +377,8 @@ func TestSync(t *testing.T) {
 	send("DATA", 3, "abc")
 	send("DATA", 2, "de")
 	send("DONE", 1600000000, "")
-	if got := read(8); got != "OKAY\x00\x00\x00\x00" || p.files["/new"] != "abcde" {
-		t.Errorf("SEND %q stored %q", got, p.files["/new"])
+	if got := read(8); got != "OKAY\x00\x00\x00\x00" || p.File("/new") != "abcde" {
+		t.Errorf("SEND %q stored %q", got, p.File("/new"))
 	}
 	send("SEND", 13, "/readonly,420")
 	send("DATA", 3, "abc")
@@ -500,7 +396,7 @@ func TestSync(t *testing.T) {
 
 func TestStopLeavesNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
-	s := serve(t, newFake("AAA"))
+	s := serve(t, fakephone.New("AAA"))
 	for _, last := range []string{"shell,v2,raw:cat", "exec:cat", "sync:", "reverse:forward:tcp:0;tcp:1"} {
 		talk(t, s, "host:transport:AAA", last)
 	}
@@ -527,7 +423,7 @@ func FuzzServer(f *testing.F) {
 		if strings.Contains(string(data), "forward") {
 			return // it would open ports of this host
 		}
-		s := serve(t, newFake("AAA"))
+		s := serve(t, fakephone.New("AAA"))
 		requests := [][]string{nil, {"host:transport:AAA", "shell,v2,raw:cat"}, {"host:transport:AAA", "sync:"}, {"host:transport:AAA"}}
 		conn, _ := talk(t, s, requests[int(where)%len(requests)]...)
 		_, _ = conn.Write(data)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/offproof/offproof/devices/sim/adbd"
 )
 
 // errEnd ends a connection that has been answered.
@@ -21,27 +23,18 @@ type client struct {
 	s    *Server
 	conn net.Conn
 	// link and phone are set once the client has chosen a phone.
-	phone Phone
-	link  *link
+	phone adbd.Phone
+	link  *adbd.Link
 }
 
-func (c *client) okay() error {
-	_, err := io.WriteString(c.conn, "OKAY")
-	return err
-}
+func (c *client) okay() error { return adbd.SendOkay(c.conn) }
 
 // fail answers FAIL and ends the connection.
 func (c *client) fail(format string, args ...any) error {
-	msg := fmt.Sprintf(format, args...)
-	_, err := fmt.Fprintf(c.conn, "FAIL%04x%s", min(len(msg), 0xffff), msg[:min(len(msg), 0xffff)])
-	return errors.Join(errEnd, err)
+	return errors.Join(errEnd, adbd.SendFail(c.conn, fmt.Sprintf(format, args...)))
 }
 
-func (c *client) block(text string) error {
-	text = text[:min(len(text), 0xffff)]
-	_, err := fmt.Fprintf(c.conn, "%04x%s", len(text), text)
-	return err
-}
+func (c *client) block(text string) error { return adbd.SendBlock(c.conn, text) }
 
 // answer is OKAY with a block, and the end.
 func (c *client) answer(text string) error {
@@ -66,6 +59,11 @@ func (c *client) request() (string, error) {
 
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	c := &client{s: s, conn: conn}
+	defer func() {
+		if c.link != nil {
+			c.link.Untie(conn)
+		}
+	}()
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(requestTimeout)) // a closed connection says so when read
 		req, err := c.request()
@@ -75,7 +73,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		_ = conn.SetReadDeadline(time.Time{})
 		s.log.Debug("adb request", "service", req)
 		if c.phone != nil && !strings.HasPrefix(req, "host") {
-			c.service(ctx, req)
+			c.link.Serve(ctx, req, stream{conn})
 			return
 		}
 		if err := c.host(ctx, req); err != nil {
@@ -118,9 +116,9 @@ func (c *client) host(ctx context.Context, req string) error {
 	case "track-devices", "track-devices-l":
 		return c.track(rest == "track-devices-l")
 	case "host-features":
-		return c.answer(Features)
+		return c.answer(adbd.Features)
 	case "features":
-		return c.about(want, func(*entry) string { return Features })
+		return c.about(want, func(*entry) string { return adbd.Features })
 	case "get-state":
 		return c.about(want, func(e *entry) string { return string(e.state) })
 	case "get-serialno":
@@ -219,7 +217,7 @@ func (s *Server) choose(want chosen) (*entry, error) {
 	var found *entry
 	for _, e := range s.entries {
 		switch {
-		case e.state == Absent || want.local:
+		case e.state == adbd.Absent || want.local:
 			continue
 		case want.byID && e.id != want.id:
 			continue
@@ -241,11 +239,11 @@ func (s *Server) choose(want chosen) (*entry, error) {
 		return nil, errors.New("no devices/emulators found")
 	}
 	switch found.state {
-	case Offline:
+	case adbd.Offline:
 		return nil, errors.New("device offline")
-	case Unauthorized:
+	case adbd.Unauthorized:
 		return nil, errors.New(unauthorizedText) //nolint:staticcheck // The genuine server's words, full stop and all.
-	case Device, Absent:
+	case adbd.Device, adbd.Recovery, adbd.Sideload, adbd.Rescue, adbd.Absent:
 	}
 	return found, nil
 }
@@ -279,7 +277,7 @@ func (c *client) transport(want chosen, withID bool) error {
 	if err != nil {
 		return c.fail("%s", err)
 	}
-	if !c.s.attach(c.link, c.conn) {
+	if !c.link.Tie(c.conn) {
 		return errEnd
 	}
 	reply := []byte("OKAY")
@@ -298,7 +296,7 @@ func (s *Server) table(long bool) string {
 	defer s.mu.Unlock()
 	var b strings.Builder
 	for _, e := range s.entries {
-		if e.state == Absent {
+		if e.state == adbd.Absent {
 			continue
 		}
 		if !long {
@@ -306,7 +304,7 @@ func (s *Server) table(long bool) string {
 			continue
 		}
 		fmt.Fprintf(&b, "%-22s %s %s", e.phone.Serial(), e.state, devpath(e))
-		if e.state == Device {
+		if e.state.Online() {
 			fmt.Fprintf(&b, " product:%s model:%s device:%s", word(e.phone.Product()), word(e.phone.Model()), word(e.phone.Device()))
 		}
 		fmt.Fprintf(&b, " transport_id:%d\n", e.id)
@@ -411,7 +409,7 @@ func (c *client) waitFor(ctx context.Context, want chosen, what string) error {
 func (s *Server) reached(want chosen, state string) bool {
 	some := false
 	for _, e := range s.entries {
-		if e.state == Absent || want.local || want.serial != "" && e.phone.Serial() != want.serial || want.byID && e.id != want.id {
+		if e.state == adbd.Absent || want.local || want.serial != "" && e.phone.Serial() != want.serial || want.byID && e.id != want.id {
 			continue
 		}
 		some = true

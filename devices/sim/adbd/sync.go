@@ -1,4 +1,4 @@
-package door
+package adbd
 
 import (
 	"encoding/binary"
