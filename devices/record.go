@@ -233,6 +233,8 @@ func decodeUndo(r record) (undo, error) {
 		u = &reverseUndo{}
 	case kindCA:
 		u = &caUndo{}
+	case kindRestart:
+		u = &restartUndo{}
 	default:
 		return nil, fmt.Errorf("journal: read undo: unknown kind %q", r.Kind)
 	}

@@ -78,6 +78,10 @@ func faults() map[string]fault {
 		"unplug":       {"takes the phone off its cable (argument: for how long)", turn(adbd.Absent), online},
 		"unauthorized": {"makes the phone forget this computer (argument: for how long)", turn(adbd.Unauthorized), online},
 		"offline":      {"makes adbd not answer (argument: for how long)", turn(adbd.Offline), online},
+		"stale": {about: "kills the connection to the phone: it is offline until somebody reconnects it", do: func(_ context.Context, p *Phone, _ string) error {
+			p.w.adb.Stale(p.serial)
+			return nil
+		}},
 		"plug":         {about: "puts the phone back on its cable", do: turn(adbd.Device)},
 		"replug":       {about: "is plug", do: turn(adbd.Device)},
 		"online":       {about: "ends unauthorized and offline", do: turn(adbd.Device)},

@@ -33,6 +33,8 @@ type entry struct {
 	id     int
 	state  adbd.State
 	link   *adbd.Link // nil unless the state is online and the server runs
+	// stale is true when only the connection is dead: a new one works.
+	stale bool
 }
 
 // A Server is an ADB server. It is safe for concurrent use.
@@ -203,11 +205,42 @@ func (s *Server) SetState(serial string, state adbd.State) {
 		e.id = s.nextID
 	}
 	s.unplug(e)
-	e.state = state
+	e.state, e.stale = state, false
 	if s.listener != nil {
 		s.plug(e)
 	}
 	s.notify()
+}
+
+// Stale kills the connection to a phone, not the phone: it is offline until the
+// connection is made anew.
+func (s *Server) Stale(serial string) {
+	s.SetState(serial, adbd.Offline)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.find(serial); e != nil {
+		e.stale = true
+	}
+}
+
+// reconnect makes the connection to a phone anew and says which state it had.
+func (s *Server) reconnect(want chosen) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.chooseAny(want)
+	if err != nil {
+		return err.Error()
+	}
+	was := e.state
+	s.unplug(e)
+	s.nextID++
+	e.id = s.nextID
+	if e.stale {
+		e.state, e.stale = adbd.Device, false
+	}
+	s.plug(e)
+	s.notify()
+	return fmt.Sprintf("reconnecting %s [%s]\n", e.phone.Serial(), was)
 }
 
 // StateOf is a phone's state, adbd.Absent for one that is not known.

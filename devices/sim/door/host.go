@@ -130,7 +130,9 @@ func (c *client) host(ctx context.Context, req string) error {
 	case "killforward-all":
 		c.s.killForwards("")
 		return errors.Join(c.okay(), c.okay(), errEnd)
-	case "reconnect", "reconnect-offline", "mdns:check", "mdns:services":
+	case "reconnect":
+		return c.answer(c.s.reconnect(want)) // errors too come behind an OKAY
+	case "reconnect-offline", "mdns:check", "mdns:services":
 		return c.answer("")
 	}
 	return c.hostWithArgument(ctx, want, rest)
@@ -212,8 +214,25 @@ func (s *Server) splitSerial(text string) (serial, rest string) {
 const unauthorizedText = "device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\n" +
 	"Try 'adb kill-server' if that seems wrong.\nOtherwise check for a confirmation dialog on your device."
 
-// choose finds the phone that a request is about. Callers hold the lock.
+// choose finds the phone that a request is about, if it can be talked to.
+// Callers hold the lock.
 func (s *Server) choose(want chosen) (*entry, error) {
+	found, err := s.chooseAny(want)
+	if err != nil {
+		return nil, err
+	}
+	switch found.state {
+	case adbd.Offline:
+		return nil, errors.New("device offline")
+	case adbd.Unauthorized:
+		return nil, errors.New(unauthorizedText) //nolint:staticcheck // The genuine server's words, full stop and all.
+	case adbd.Device, adbd.Recovery, adbd.Sideload, adbd.Rescue, adbd.Absent:
+	}
+	return found, nil
+}
+
+// chooseAny finds it in whatever state. Callers hold the lock.
+func (s *Server) chooseAny(want chosen) (*entry, error) {
 	var found *entry
 	for _, e := range s.entries {
 		switch {
@@ -237,13 +256,6 @@ func (s *Server) choose(want chosen) (*entry, error) {
 		return nil, errors.New("no emulators found")
 	case found == nil:
 		return nil, errors.New("no devices/emulators found")
-	}
-	switch found.state {
-	case adbd.Offline:
-		return nil, errors.New("device offline")
-	case adbd.Unauthorized:
-		return nil, errors.New(unauthorizedText) //nolint:staticcheck // The genuine server's words, full stop and all.
-	case adbd.Device, adbd.Recovery, adbd.Sideload, adbd.Rescue, adbd.Absent:
 	}
 	return found, nil
 }

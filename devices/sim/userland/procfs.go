@@ -28,6 +28,11 @@ func (s *System) makeProc() error {
 		"/proc/sys/kernel/hostname":    func() []byte { return []byte("localhost\n") },
 		"/proc/meminfo":                func() []byte { return []byte("MemTotal:        3692144 kB\nMemFree:          233760 kB\n") },
 		"/proc/sys/kernel/random/uuid": func() []byte { return s.procUUID() },
+		"/proc/sys/kernel/random/boot_id": func() []byte {
+			s.clockMu.Lock()
+			defer s.clockMu.Unlock()
+			return s.bootID
+		},
 		"/sys/class/net/wlan0/address": func() []byte { return s.sysAddress() },
 		"/sys/class/net/wlan0/operstate": func() []byte {
 			if i, ok := s.wifi(); ok && i.Up {

@@ -129,6 +129,7 @@ type System struct {
 	clockMu sync.Mutex
 	skew    time.Duration
 	booted  time.Time
+	bootID  []byte
 
 	procMu  sync.Mutex
 	up      bool
@@ -188,8 +189,9 @@ func New(cfg Config) (*System, error) {
 // Boot starts the phone after New or Shutdown: what a reboot does not keep is
 // gone.
 func (s *System) Boot() {
+	id := s.procUUID()
 	s.clockMu.Lock()
-	s.booted = time.Now()
+	s.booted, s.bootID = time.Now(), id
 	s.clockMu.Unlock()
 	s.propMu.Lock()
 	kept := map[string]string{}
