@@ -82,9 +82,9 @@ func faults() map[string]fault {
 			p.w.adb.Stale(p.serial)
 			return nil
 		}},
-		"plug":         {about: "puts the phone back on its cable", do: turn(adbd.Device)},
-		"replug":       {about: "is plug", do: turn(adbd.Device)},
-		"online":       {about: "ends unauthorized and offline", do: turn(adbd.Device)},
+		"plug":   {about: "puts the phone back on its cable", do: turn(adbd.Device)},
+		"replug": {about: "is plug", do: turn(adbd.Device)},
+		"online": {about: "ends unauthorized and offline", do: turn(adbd.Device)},
 		"adb-down": {"stops the ADB server of all phones (argument: for how long)", func(_ context.Context, p *Phone, _ string) error {
 			p.w.StopADB()
 			return nil
