@@ -49,13 +49,13 @@ func online(ctx context.Context, p *Phone) error { return turn(adbd.Device)(ctx,
 // radio switches Wi-Fi.
 func radio(up bool) func(context.Context, *Phone, string) error {
 	return func(_ context.Context, p *Phone, _ string) error {
-		p.stack.SetUp(up)
+		p.sys.SetWifi(up)
 		return nil
 	}
 }
 
 func radioOn(_ context.Context, p *Phone) error {
-	p.stack.SetUp(true)
+	p.sys.SetWifi(true)
 	return nil
 }
 

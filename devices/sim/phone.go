@@ -87,7 +87,12 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 			MIUIVersion: id.Incremental, Region: id.Region, Language: id.Language(),
 		},
 	})
+	var dual []string
+	if pc.DualApps {
+		dual = []string{browser.Package}
+	}
 	p.sys, err = userland.New(userland.Config{
+		DualApps: dual,
 		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
 		Packages: []userland.Package{

@@ -91,6 +91,8 @@ type PhoneConfig struct {
 	Model string
 	// Locale is one of Locales; empty means the first of them.
 	Locale string
+	// DualApps gives the phone a second user, 999, who has the browser as well.
+	DualApps bool
 }
 
 // A World is a running farm.

@@ -71,12 +71,13 @@ func pm(p *proc, args []string) int {
 		return 0
 	}
 	verb, rest := args[0], args[1:]
-	flags := map[string]bool{}
+	flags, user := map[string]bool{}, ""
 	var names []string
 	for i := 0; i < len(rest); i++ {
 		switch {
-		case rest[i] == "--user":
+		case rest[i] == "--user" && i+1 < len(rest):
 			i++
+			user = rest[i]
 		case strings.HasPrefix(rest[i], "-"):
 			flags[rest[i]] = true
 		default:
@@ -89,7 +90,7 @@ func pm(p *proc, args []string) int {
 	}
 	switch verb {
 	case "list":
-		return pmList(p, names, flags)
+		return pmList(p, names, flags, user)
 	case "path":
 		info := p.sys.pkg(name)
 		if info == nil {
@@ -114,7 +115,7 @@ func pm(p *proc, args []string) int {
 	case "get-install-location":
 		p.printf("0[auto]\n")
 	case "list-users":
-		p.printf("Users:\n\tUserInfo{0:Owner:13} running\n")
+		p.printf("%s", p.sys.listUsers())
 	default:
 		p.errorf("Unknown command: %s\n", verb)
 		return 255
@@ -122,7 +123,7 @@ func pm(p *proc, args []string) int {
 	return 0
 }
 
-func pmList(p *proc, names []string, flags map[string]bool) int {
+func pmList(p *proc, names []string, flags map[string]bool, user string) int {
 	if len(names) == 0 {
 		p.errorf("Error: didn't specify type of data to list\n")
 		return 255
@@ -134,7 +135,8 @@ func pmList(p *proc, names []string, flags map[string]bool) int {
 			filter = names[1]
 		}
 		for _, info := range p.sys.packages {
-			if !strings.Contains(info.Name, filter) || flags["-3"] && info.System || flags["-s"] && !info.System {
+			uids := p.sys.usersOf(&info, user)
+			if !strings.Contains(info.Name, filter) || flags["-3"] && info.System || flags["-s"] && !info.System || len(uids) == 0 {
 				continue
 			}
 			line := "package:"
@@ -146,12 +148,12 @@ func pmList(p *proc, names []string, flags map[string]bool) int {
 				line += fmt.Sprintf(" versionCode:%d", info.Code)
 			}
 			if flags["-U"] {
-				line += fmt.Sprintf(" uid:%d", info.UID)
+				line += " uid:" + strings.Join(uids, ",")
 			}
 			p.printf("%s\n", line)
 		}
 	case "users":
-		p.printf("Users:\n\tUserInfo{0:Owner:13} running\n")
+		p.printf("%s", p.sys.listUsers())
 	case "features":
 		p.printf("feature:android.hardware.wifi\nfeature:android.hardware.touchscreen\n")
 	default:
@@ -223,6 +225,8 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 		return cmdAm(ctx, p, append([]string{"am"}, args[2:]...))
 	case "settings":
 		return cmdSettings(ctx, p, append([]string{"settings"}, args[2:]...))
+	case "jobscheduler":
+		return cmdJobscheduler(p, args[2:])
 	case "statusbar":
 		return 0
 	}
@@ -231,8 +235,9 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 }
 
 var serviceNames = []string{
-	"SurfaceFlinger", "activity", "alarm", "battery", "connectivity", "display", "input", "input_method", "netstats",
-	"package", "power", "settings", "statusbar", "uimode", "user", "wifi", "window",
+	"SurfaceFlinger", "activity", "alarm", "battery", "bluetooth_manager", "connectivity", "display", "input", "input_method",
+	"jobscheduler", "netstats", "package", "power", "settings", "statusbar", "telephony.registry", "trust", "uimode", "user",
+	"wifi", "window",
 }
 
 const inputUsage = "Usage: input [<source>] <command> [<arg>...]\n"
@@ -451,11 +456,14 @@ func cmdSvc(_ context.Context, p *proc, args []string) int {
 	on := args[2] == "enable"
 	switch args[1] {
 	case "wifi":
-		p.sys.cfg.Network.SetUp(on)
-		p.sys.settings.put("global", "wifi_on", strconv.Itoa(oneIf(on)))
+		p.sys.SetWifi(on)
 	case "data":
 		p.sys.settings.put("global", "mobile_data", strconv.Itoa(oneIf(on)))
-	case "power", "usb", "nfc", "bluetooth":
+	case "bluetooth":
+		p.sys.Alter(func(c *Condition) { c.Bluetooth = on })
+	case "nfc":
+		p.sys.Alter(func(c *Condition) { c.NFC = on && p.sys.cfg.Identity.NFC })
+	case "power", "usb":
 	default:
 		p.errorf("svc: unknown command %s\n", args[1])
 		return 1

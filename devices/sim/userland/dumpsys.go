@@ -50,13 +50,11 @@ func dumpService(p *proc, service string, args []string) bool {
 		}
 		dumpPackage(p, name)
 	case "window":
-		p.printf("%s", s.dumpWindow())
+		p.printf("%s", s.dumpWindow(args))
 	case "activity":
 		p.printf("%s", s.dumpActivity())
 	case "battery":
-		p.printf("Current Battery Service state:\n  AC powered: false\n  USB powered: true\n  Wireless powered: false\n" +
-			"  Max charging current: 500000\n  Max charging voltage: 5000000\n  Charge counter: 3906000\n  status: 2\n" +
-			"  health: 2\n  present: true\n  level: 93\n  scale: 100\n  voltage: 4271\n  temperature: 287\n  technology: Li-poly\n")
+		p.printf("%s", s.dumpBattery())
 	case "power":
 		p.printf("%s", s.dumpPower())
 	case "display":
@@ -68,7 +66,25 @@ func dumpService(p *proc, service string, args []string) bool {
 		p.printf("%s", s.dumpConnectivity())
 	case "input_method":
 		p.printf("Current Input Method Manager state:\n  mCurMethodId=com.android.inputmethod.latin/.LatinIME\n  mInputShown=false\n")
-	case "SurfaceFlinger", "alarm", "input", "netstats", "settings", "statusbar", "uimode", "user":
+	case "trust":
+		p.printf("%s", s.dumpTrust())
+	case "bluetooth_manager":
+		p.printf("%s", s.dumpBluetooth())
+	case "nfc":
+		text, ok := s.dumpNFC()
+		p.printf("%s", text)
+		return ok
+	case "telephony.registry":
+		p.printf("%s", s.dumpTelephony())
+	case "netstats":
+		p.printf("%s", s.dumpNetstats(args))
+	case "jobscheduler":
+		p.printf("%s", s.dumpJobs(args))
+	case "alarm":
+		p.printf("%s", s.dumpAlarms())
+	case "user":
+		p.printf("%s", s.dumpUsers())
+	case "SurfaceFlinger", "input", "settings", "statusbar", "uimode":
 		p.printf("\n")
 	default:
 		return false
@@ -92,27 +108,47 @@ func short(component string) string {
 	return pkg + "/" + class
 }
 
-func (s *System) dumpWindow() string {
+// dumpWindow is dumpsys window [policy|windows|displays]; without a word it is
+// all of them. The focus moved from windows to displays in Android 10.
+func (s *System) dumpWindow(args []string) string {
+	part := ""
+	if len(args) > 0 {
+		part = args[0]
+	}
+	focus := s.dumpFocus()
 	var b strings.Builder
-	b.WriteString("WINDOW MANAGER LAST ANR (dumpsys window lastanr)\n  <no ANR has occurred since boot>\n\n")
-	b.WriteString("WINDOW MANAGER POLICY STATE (dumpsys window policy)\n")
-	awake := s.cfg.Screen.Awake()
-	fmt.Fprintf(&b, "    mAwake=%t mScreenOnEarly=%t mScreenOnFully=%t\n    mShowingDream=false mDreamingLockscreen=false\n"+
-		"    mShowingLockscreen=%t mInputRestricted=false\n\n", awake, awake, awake, !awake)
-	fmt.Fprintf(&b, "WINDOW MANAGER DISPLAY CONTENTS (dumpsys window displays)\n  Display: mDisplayId=0\n"+
-		"    init=%dx%d 440dpi cur=%dx%d app=1080x2210 rng=1080x998-2210x2128\n\n", physicalSize.X, physicalSize.Y, physicalSize.X, physicalSize.Y)
-	b.WriteString("WINDOW MANAGER WINDOWS (dumpsys window windows)\n")
-	focus := s.cfg.Screen.Focus()
-	switch {
-	case focus == "" && !awake:
-		b.WriteString("  mCurrentFocus=Window{7a33b5d u0 StatusBar}\n  mFocusedApp=null\n")
-	case focus == "":
-		b.WriteString("  mCurrentFocus=null\n  mFocusedApp=null\n")
-	default:
-		fmt.Fprintf(&b, "  mCurrentFocus=Window{5d2f0c1 u0 %s}\n", focus)
-		fmt.Fprintf(&b, "  mFocusedApp=AppWindowToken{c1b9a6e token=Token{2cf2e49 ActivityRecord{90d3d50 u0 %s t41}}}\n", short(focus))
+	if part == "" {
+		b.WriteString("WINDOW MANAGER LAST ANR (dumpsys window lastanr)\n  <no ANR has occurred since boot>\n\n")
+	}
+	if part == "" || part == "policy" || part == "p" {
+		b.WriteString(s.dumpPolicy())
+	}
+	if part == "" || part == "displays" || part == "d" {
+		fmt.Fprintf(&b, "WINDOW MANAGER DISPLAY CONTENTS (dumpsys window displays)\n  Display: mDisplayId=0\n"+
+			"    init=%dx%d 440dpi cur=%dx%d app=1080x2210 rng=1080x998-2210x2128\n\n", physicalSize.X, physicalSize.Y, physicalSize.X, physicalSize.Y)
+		if s.cfg.Identity.Ten() {
+			b.WriteString(focus)
+		}
+	}
+	if part == "" || part == "windows" || part == "w" {
+		b.WriteString("WINDOW MANAGER WINDOWS (dumpsys window windows)\n")
+		if !s.cfg.Identity.Ten() {
+			b.WriteString(focus)
+		}
 	}
 	return b.String()
+}
+
+func (s *System) dumpFocus() string {
+	focus := s.cfg.Screen.Focus()
+	locked, _ := s.locked()
+	switch {
+	case focus == "" && (locked || !s.cfg.Screen.Awake()):
+		return "  mCurrentFocus=Window{7a33b5d u0 StatusBar}\n  mFocusedApp=null\n"
+	case focus == "":
+		return "  mCurrentFocus=null\n  mFocusedApp=null\n"
+	}
+	return fmt.Sprintf("  mCurrentFocus=Window{5d2f0c1 u0 %s}\n  mFocusedApp=AppWindowToken{c1b9a6e token=Token{2cf2e49 ActivityRecord{90d3d50 u0 %s t41}}}\n", focus, short(focus))
 }
 
 func (s *System) dumpActivity() string {
@@ -133,55 +169,5 @@ func (s *System) dumpActivity() string {
 	if top != "" && s.cfg.Screen.Awake() {
 		fmt.Fprintf(&b, "\n    mResumedActivity: ActivityRecord{90d3d50 u0 %s t41}\n\n  ResumedActivity: ActivityRecord{90d3d50 u0 %s t41}\n", short(top), short(top))
 	}
-	return b.String()
-}
-
-func (s *System) dumpPower() string {
-	state := "Awake"
-	if !s.cfg.Screen.Awake() {
-		state = "Asleep"
-	}
-	return fmt.Sprintf("POWER MANAGER (dumpsys power)\n\nPower Manager State:\n  mDirty=0x0\n  mWakefulness=%s\n"+
-		"  mWakefulnessChanging=false\n  mIsPowered=true\n  mPlugType=2\n  mBatteryLevel=93\n  mStayOn=true\n"+
-		"  mProximityPositive=false\n  mBootCompleted=true\n  mSystemReady=true\n\nDisplay Power: state=%s\n", state, onOff(s.cfg.Screen.Awake()))
-}
-
-func (s *System) dumpWifi() string {
-	for _, i := range s.cfg.Network.Interfaces() {
-		if i.Name != "wlan0" {
-			continue
-		}
-		state, supplicant := "enabled", "COMPLETED"
-		if !i.Up {
-			state, supplicant = "disabled", "DISCONNECTED"
-		}
-		return fmt.Sprintf("Wi-Fi is %s\nStay-awake conditions: 7\nmInIdleMode false\nmScanPending false\n"+
-			"mWifiInfo SSID: lab, BSSID: 02:00:5e:10:00:01, MAC: %s, Supplicant state: %s, RSSI: -48, Link speed: 433Mbps, "+
-			"Frequency: 5180MHz, Net ID: 0, Metered hint: false, score: 60\n", state, i.MAC, supplicant)
-	}
-	return "Wi-Fi is disabled\n"
-}
-
-func (s *System) dumpConnectivity() string {
-	var b strings.Builder
-	b.WriteString("NetworkFactories for:\n\nActive default network: 100\n\nCurrent Networks:\n")
-	for _, i := range s.cfg.Network.Interfaces() {
-		if i.Name != "wlan0" || !i.Up {
-			continue
-		}
-		var addrs []string
-		for _, prefix := range i.Prefixes {
-			addrs = append(addrs, prefix.String())
-		}
-		proxy := ""
-		if v := s.HTTPProxy(); v != "" {
-			host, port, _ := strings.Cut(v, ":")
-			proxy = fmt.Sprintf(" HttpProxy: [%s] %s xl= ", host, port)
-		}
-		fmt.Fprintf(&b, "  NetworkAgentInfo{ ni{[type: WIFI[], state: CONNECTED/CONNECTED, reason: (unspecified), extra: \"lab\"]}  network{100}  "+
-			"lp{{InterfaceName: wlan0 LinkAddresses: [%s]%s}}  nc{[ Transports: WIFI Capabilities: NOT_METERED&INTERNET&NOT_RESTRICTED&TRUSTED&NOT_VPN&VALIDATED ]}  }\n",
-			strings.Join(addrs, ","), proxy)
-	}
-	b.WriteString("\nPrivate DNS:\n  mode: off\n")
 	return b.String()
 }

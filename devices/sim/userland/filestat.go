@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -166,13 +167,60 @@ func cmdDu(p *proc, args []string) int {
 	return 0
 }
 
-func cmdDf(p *proc, _ []string) int {
+// The size of /data and what is on it at first, in kilobytes.
+const (
+	dataSize = 52 << 20
+	dataUsed = 11 << 20
+)
+
+// cmdDf is df [-h|-k] [FILE...].
+func cmdDf(p *proc, args []string) int {
+	flags, rest, ok := options(p, args, "HhkPia", "t")
+	if !ok {
+		return 1
+	}
 	p.sys.fs.mu.RLock()
-	used := p.sys.fs.used / 1024
+	used, full := dataUsed+p.sys.fs.used/1024, p.sys.fs.full
 	p.sys.fs.mu.RUnlock()
-	p.printf("Filesystem          1K-blocks    Used Available Use%% Mounted on\n")
-	p.printf("%-19s %9d %7d %9d %3d%% %s\n", "/dev/block/mmcblk0p86", maxFileSystem/1024, used, maxFileSystem/1024-used, used*100*1024/maxFileSystem, "/data")
-	return 0
+	if full {
+		used = dataSize - 40
+	}
+	word := func(kb int64) string { return strconv.FormatInt(kb, 10) }
+	if flags['h'] != "" {
+		word = func(kb int64) string {
+			if kb < 1<<20 {
+				return fmt.Sprintf("%dM", kb>>10)
+			}
+			return fmt.Sprintf("%dG", kb>>20)
+		}
+		p.printf("%-20s %9s %8s %9s %s %s\n", "Filesystem", "Size", "Used", "Avail", "Use%", "Mounted on")
+	} else {
+		p.printf("%-20s %9s %8s %9s %s %s\n", "Filesystem", "1K-blocks", "Used", "Available", "Use%", "Mounted on")
+	}
+	row := func(device string, size, used int64, at string) {
+		p.printf("%-20s %9s %8s %9s %3d%% %s\n", device, word(size), word(used), word(size-used), (used*100+size-1)/size, at)
+	}
+	if len(rest) == 0 {
+		row("/dev/block/dm-0", 3<<20, 2900<<10, "/system")
+		rest = []string{"/data"}
+	}
+	code := 0
+	for _, name := range rest {
+		if _, err := p.sys.fs.Stat(p.abs(name)); err != nil {
+			p.errorf("df: %s: %s\n", name, strerror(err))
+			code = 1
+			continue
+		}
+		switch full := p.abs(name); {
+		case strings.HasPrefix(full, "/sdcard"), strings.HasPrefix(full, "/storage"):
+			row("/data/media", dataSize, used, "/storage/emulated")
+		case strings.HasPrefix(full, "/system"):
+			row("/dev/block/dm-0", 3<<20, 2900<<10, "/system")
+		default:
+			row("/dev/block/mmcblk0p86", dataSize, used, "/data")
+		}
+	}
+	return code
 }
 
 func cmdDd(p *proc, args []string) int {

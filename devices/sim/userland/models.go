@@ -23,6 +23,7 @@ type Identity struct {
 	BuildID, Kernel                               string
 	Platform, Board, Baseband                     string
 	FirstAPI                                      string // the SDK that the phone was sold with
+	NFC                                           bool   // it has the hardware
 	MIUIName, MIUICode                            string // "V11", "9"
 	Region, Locale                                string
 	AndroidID                                     string
@@ -44,19 +45,19 @@ func models() map[string]Identity {
 			Title: "Mi 10", Brand: "Xiaomi", Model: "Mi 10", Device: "umi", Product: "umi_global", ModDevice: "umi_global",
 			Fingerprint: "Xiaomi/umi_global/umi:10/QKQ1.191117.002/V11.0.2.0.QJBMIXM:user/release-keys",
 			Patch:       "2020-02-01", Kernel: "4.19.81-perf-g9f9b8a4", Platform: "kona", Board: "kona",
-			Baseband: "4.3.c2-00054-SM8250_GEN_PACK-1", FirstAPI: "29",
+			Baseband: "4.3.c2-00054-SM8250_GEN_PACK-1", FirstAPI: "29", NFC: true,
 		},
 		"redmi-k20": {
 			Title: "Redmi K20 (Mi 9T)", Brand: "Xiaomi", Model: "Mi 9T", Device: "davinci", Product: "davinci", ModDevice: "davinci_global",
 			Fingerprint: "Xiaomi/davinci/davinci:10/QKQ1.190825.002/V11.0.1.0.QFJMIXM:user/release-keys",
 			Patch:       "2019-12-01", Kernel: "4.14.117-perf-g38a4ecd", Platform: "sm6150", Board: "davinci",
-			Baseband: "4.3.c5-00045-SM6150_GEN_PACK-1", FirstAPI: "28",
+			Baseband: "4.3.c5-00045-SM6150_GEN_PACK-1", FirstAPI: "28", NFC: true,
 		},
 		"mi-mix-3": {
 			Title: "Mi MIX 3", Brand: "Xiaomi", Model: "MIX 3", Device: "perseus", Product: "perseus", ModDevice: "perseus_global",
 			Fingerprint: "Xiaomi/perseus/perseus:10/QKQ1.190828.002/V11.0.3.0.QEEMIXM:user/release-keys",
 			Patch:       "2020-01-01", Kernel: "4.9.186-perf-gf9a4b5e", Platform: "sdm845", Board: "sdm845",
-			Baseband: "4.0.c2.6-00335-0619_1024_3f2b2ff", FirstAPI: "28",
+			Baseband: "4.0.c2.6-00335-0619_1024_3f2b2ff", FirstAPI: "28", NFC: true,
 		},
 	}
 }

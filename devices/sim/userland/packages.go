@@ -232,3 +232,44 @@ func (s *System) describePackage(p *Package) string {
 	fmt.Fprintf(&b, "Package Changes:\n  Sequence number=4\n  User 0:\n\nDexopt state:\n  [%s]\n    path: %s\n      arm64: [status=quicken] [reason=install]\n", p.Name, p.Path)
 	return b.String()
 }
+
+// dualUser is the user of MIUI's Dual apps.
+const dualUser = 999
+
+// listUsers is pm list users.
+func (s *System) listUsers() string {
+	text := "Users:\n\tUserInfo{0:Owner:13} running\n"
+	if len(s.cfg.DualApps) > 0 {
+		text += fmt.Sprintf("\tUserInfo{%d:XSpace:801010} running\n", dualUser)
+	}
+	return text
+}
+
+// dumpUsers is dumpsys user.
+func (s *System) dumpUsers() string {
+	text := "Users:\n  UserInfo{0:Owner:13} serialNo=0\n    State: RUNNING_UNLOCKED\n"
+	if len(s.cfg.DualApps) > 0 {
+		text += fmt.Sprintf("  UserInfo{%d:XSpace:801010} serialNo=10\n    State: RUNNING_UNLOCKED\n", dualUser)
+	}
+	return text
+}
+
+// usersOf are the user ids that a package has: all of them when no user is
+// named, else that user's. Without --user, a package that the owner does not
+// have is not listed.
+func (s *System) usersOf(p *Package, user string) []string {
+	dual := slices.Contains(s.cfg.DualApps, p.Name)
+	clone := itoa(dualUser*100000 + p.UID)
+	switch user {
+	case "", "all":
+		if dual {
+			return []string{itoa(p.UID), clone}
+		}
+	case itoa(dualUser):
+		if !dual {
+			return nil
+		}
+		return []string{clone}
+	}
+	return []string{itoa(p.UID)}
+}

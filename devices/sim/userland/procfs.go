@@ -40,7 +40,7 @@ func (s *System) makeProc() error {
 			}
 			return []byte("down\n")
 		},
-		"/sys/class/power_supply/battery/capacity": func() []byte { return []byte("93\n") },
+		"/sys/class/power_supply/battery/capacity": func() []byte { return fmt.Appendf(nil, "%d\n", s.Condition().Battery) },
 		"/sys/class/net/wlan0/statistics/tx_bytes": func() []byte {
 			i, _ := s.wifi()
 			return fmt.Appendf(nil, "%d\n", i.Counters.TxBytes)

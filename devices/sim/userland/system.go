@@ -109,6 +109,8 @@ type Config struct {
 	Screen   Screen
 	// Packages are the installed packages beside those of the system.
 	Packages []Package
+	// DualApps are the packages that a second user has as well: MIUI's Dual apps.
+	DualApps []string
 	// Roots are the PEM certificates of the system's trust store.
 	Roots []byte
 	// Pace multiplies the time that slow commands take; 0 means 1.
@@ -142,6 +144,10 @@ type System struct {
 	propMu sync.Mutex
 	props  map[string]string
 
+	conditionMu sync.Mutex
+	condition   Condition
+	netstats    *netstats
+
 	packages []Package
 	logs     *logBuffer
 	programs map[string]program
@@ -172,7 +178,7 @@ func New(cfg Config) (*System, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &System{
-		cfg: cfg, log: cfg.Log, settings: newSettings(cfg.Identity), logs: newLogBuffer(),
+		cfg: cfg, log: cfg.Log, settings: newSettings(cfg.Identity), logs: newLogBuffer(), condition: conditionAtFirst(), netstats: newNetstats(),
 		rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 0x9e3779b97f4a7c15)), //nolint:gosec // Noise, not secrets.
 	}
 	s.fs = NewFS(s.Now)
@@ -193,6 +199,7 @@ func (s *System) Boot() {
 	s.clockMu.Lock()
 	s.booted, s.bootID = time.Now(), id
 	s.clockMu.Unlock()
+	sim := simState(s.Condition().SIM)
 	s.propMu.Lock()
 	kept := map[string]string{}
 	for k, v := range s.props {
@@ -204,6 +211,7 @@ func (s *System) Boot() {
 	for k, v := range kept {
 		s.props[k] = v
 	}
+	s.props["gsm.sim.state"] = sim
 	s.propMu.Unlock()
 	s.logs.clear()
 	s.procMu.Lock()

@@ -57,6 +57,7 @@ type FS struct {
 	nodes   int
 	nextIno uint64
 	change  uint64 // grows with every change, so that readers can cache
+	full    bool   // nothing more can be written to /data
 	now     func() time.Time
 }
 

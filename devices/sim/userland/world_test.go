@@ -3,6 +3,7 @@ package userland_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -19,6 +20,7 @@ type fakeNetwork struct {
 	taps    map[*fakeTap]string
 	up      bool
 	sockets []userland.Socket
+	uids    map[int]userland.Counters
 	dial    func(address string) (net.Conn, error)
 }
 
@@ -77,7 +79,18 @@ func (n *fakeNetwork) Interfaces() []userland.Interface {
 }
 
 func (n *fakeNetwork) UIDCounters() map[string]map[int]userland.Counters {
-	return map[string]map[int]userland.Counters{"wlan0": {10123: {RxBytes: 5, RxPackets: 1, TxBytes: 7, TxPackets: 2}}}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	uids := map[int]userland.Counters{10123: {RxBytes: 5, RxPackets: 1, TxBytes: 7, TxPackets: 2}}
+	maps.Copy(uids, n.uids)
+	return map[string]map[int]userland.Counters{"wlan0": uids}
+}
+
+// count sets the counters of a user.
+func (n *fakeNetwork) count(uid int, c userland.Counters) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uids = map[int]userland.Counters{uid: c}
 }
 
 func (n *fakeNetwork) Sockets() []userland.Socket { return n.sockets }
@@ -115,9 +128,24 @@ func (n *fakeNetwork) tapped() int {
 
 // fakeScreen notes what was done to it.
 type fakeScreen struct {
-	mu    sync.Mutex
-	acts  []string
-	focus string
+	mu     sync.Mutex
+	acts   []string
+	focus  string
+	asleep bool
+}
+
+// turn switches the screen.
+func (s *fakeScreen) turn(on bool) {
+	s.mu.Lock()
+	s.asleep = !on
+	s.mu.Unlock()
+}
+
+// leave shows the home screen.
+func (s *fakeScreen) leave() {
+	s.mu.Lock()
+	s.focus = "com.miui.home/com.miui.home.launcher.Launcher"
+	s.mu.Unlock()
 }
 
 func (s *fakeScreen) note(act string) {
@@ -152,11 +180,18 @@ func (s *fakeScreen) Key(code int)           { s.note("key " + at(code, 0)) }
 func (s *fakeScreen) Focus() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asleep {
+		return ""
+	}
 	return s.focus
 }
 
 func (s *fakeScreen) Tasks() [][]string { return [][]string{{s.Focus()}} }
-func (s *fakeScreen) Awake() bool       { return true }
+func (s *fakeScreen) Awake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.asleep
+}
 
 func (s *fakeScreen) Start(in userland.Intent) (string, bool, error) {
 	c, err := s.Resolve(in)
