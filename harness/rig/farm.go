@@ -60,6 +60,9 @@ type FarmPhone struct {
 	Interface string
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
+	// Hooks are the bench's commands for this phone, by name: the farm's, and the
+	// phone's own in their place.
+	Hooks map[string]Hook
 }
 
 // An Uplink is how the proxy reaches the internet.
@@ -82,7 +85,9 @@ type farmFile struct {
 		Capture   []yaml.Node `yaml:"capture"`
 		Interface yaml.Node   `yaml:"interface"`
 		Note      yaml.Node   `yaml:"note"`
+		Hooks     yaml.Node   `yaml:"hooks"`
 	} `yaml:"phones"`
+	Hooks  yaml.Node `yaml:"hooks"`
 	Uplink struct {
 		SOCKS5 yaml.Node `yaml:"socks5"`
 		Roots  yaml.Node `yaml:"roots"`
@@ -238,6 +243,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 
 func (p *parser) phones(file *farmFile, f *Farm) {
 	seen := map[string]bool{}
+	hooks := p.hooks(&file.Hooks)
 	for i := range file.Phones {
 		row := &file.Phones[i]
 		phone := FarmPhone{Serial: p.text(&row.Serial, "serial"), Interface: p.text(&row.Interface, "interface"), Note: p.text(&row.Note, "note")}
@@ -258,6 +264,7 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		if len(phone.Capture) == 0 {
 			p.fail(&row.Serial, "phone %s lists no capture; write capture: [%s, %s]", phone.Serial, CaptureTCPDump, CaptureProxy)
 		}
+		phone.Hooks = overlay(hooks, p.hooks(&row.Hooks))
 		f.Phones = append(f.Phones, phone)
 	}
 	if len(f.Phones) == 0 && p.err == nil {

@@ -43,6 +43,28 @@ func TestParseReadsEveryField(t *testing.T) {
 	}
 }
 
+func TestParseReadsHooks(t *testing.T) {
+	dir := t.TempDir()
+	f, err := rig.Parse(filepath.Join(dir, "farm.yaml"), []byte(`version: 1
+hooks:
+  power: [uhubctl, -a, cycle, -l, 1-1, -p, "{note}"]
+  flash: {command: [./flash.sh, "{serial}", "{build}"], limit: 45m}
+phones:
+  - {serial: a, note: "3", capture: [proxy]}
+  - {serial: b, capture: [proxy], hooks: {power: [relay, "{serial}"], provision: [ansible-playbook, phone.yml]}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := f.Phones[0].Hooks, f.Phones[1].Hooks
+	if len(a) != 2 || a[rig.HookPower].Command[6] != "{note}" || a[rig.HookFlash].Limit != 45*time.Minute || a[rig.HookFlash].Dir != dir {
+		t.Errorf("the farm's hooks: %+v", a)
+	}
+	if len(b) != 3 || b[rig.HookPower].Command[0] != "relay" || b[rig.HookPower].Limit != time.Minute || b[rig.HookFlash].Command[0] != "./flash.sh" || b[rig.HookProvision].Name != rig.HookProvision {
+		t.Errorf("the phone's hooks: %+v", b)
+	}
+}
+
 func TestParseDefaults(t *testing.T) {
 	f, err := rig.Parse(filepath.Join(t.TempDir(), "farm.yaml"), []byte("version: 1\nphones: [{serial: a, capture: [proxy]}]\n"))
 	if err != nil {
@@ -77,6 +99,21 @@ func TestParseNamesTheLine(t *testing.T) {
 		"floor without unit":     {"version: 1\nfloor: 15\nphones: [{serial: a, capture: [proxy]}]\n", 2, "15m"},
 		"floor below nothing":    {"version: 1\nfloor: -15m\nphones: [{serial: a, capture: [proxy]}]\n", 2, "15m"},
 		"gateway":                {"version: 1\ngateway: {command: [x]}\nphones: [{serial: a, capture: [proxy]}]\n", 2, "not built yet"},
+		"hooks that are a list":  {"version: 1\nhooks: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 2, "table"},
+		"an unknown hook":        {"version: 1\nhooks:\n  pwer: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "pwer"},
+		"a hook given twice":     {"version: 1\nhooks:\n  power: [uhubctl]\n  power: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 0, "power"},
+		"an empty hook":          {"version: 1\nhooks:\n  power: []\nphones: [{serial: a, capture: [proxy]}]\n", 3, "list of a program"},
+		"a hook for a shell":     {"version: 1\nhooks:\n  power: uhubctl -a cycle\nphones: [{serial: a, capture: [proxy]}]\n", 3, "no shell"},
+		"a hook without a name":  {"version: 1\nhooks:\n  power: [\"\"]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "names no program"},
+		"a hook without command": {"version: 1\nhooks:\n  power: {limit: 5m}\nphones: [{serial: a, capture: [proxy]}]\n", 3, "list of a program"},
+		"a hook's limit":         {"version: 1\nhooks:\n  power:\n    command: [x]\n    limit: 5\nphones: [{serial: a, capture: [proxy]}]\n", 5, "5m"},
+		"a hook's own key":       {"version: 1\nhooks:\n  power:\n    command: [x]\n    shell: true\nphones: [{serial: a, capture: [proxy]}]\n", 5, "shell"},
+		"a list in a hook":       {"version: 1\nhooks:\n  power:\n    - x\n    - [y]\nphones: [{serial: a, capture: [proxy]}]\n", 5, "one value"},
+		"an unknown placeholder": {"version: 1\nhooks:\n  power:\n    - uhubctl\n    - \"{port}\"\nphones: [{serial: a, capture: [proxy]}]\n", 5, "{port}"},
+		"an empty placeholder":   {"version: 1\nhooks:\n  power: [uhubctl, \"{}\"]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "{}"},
+		"a build to a hub":       {"version: 1\nhooks:\n  power: [uhubctl, \"{build}\"]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "{build}"},
+		"a program made of one":  {"version: 1\nhooks:\n  power: [\"{note}\", x]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "program"},
+		"a hook of one phone":    {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    hooks: {power: [x, \"{prt}\"]}\n", 5, "{prt}"},
 		"a list":                 {"- a\n", 1, ""},
 		"broken YAML":            {"version: 1\nphones: [\n", 0, ""},
 		"tabs":                   {"version: 1\n\tphones: []\n", 2, ""},
@@ -138,6 +175,7 @@ func TestFindLooksUpToTheModule(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("version: 1\nphones: [\n"))
+	f.Add([]byte("version: 1\nhooks: {power: [uhubctl, -l, \"{note}\"], flash: {command: [flash.sh, \"{build}\"], limit: 45m}}\nphones: [{serial: a, capture: [proxy], hooks: {server: [x]}}]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		farm, err := rig.Parse("farm.yaml", text)
 		if err == nil && (len(farm.Phones) == 0 || farm.Pace <= 0 || farm.Floor <= 0) {
