@@ -92,7 +92,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		dual = []string{browser.Package}
 	}
 	p.sys, err = userland.New(userland.Config{
-		DualApps: dual,
+		DualApps: dual, Root: pc.Root,
 		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
 		Packages: []userland.Package{

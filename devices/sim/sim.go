@@ -57,6 +57,7 @@ import (
 	"github.com/offproof/offproof/devices/sim/browser"
 	"github.com/offproof/offproof/devices/sim/door"
 	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/devices/sim/userland"
 	"github.com/offproof/offproof/devices/sim/web"
 )
 
@@ -80,6 +81,16 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// A Root says how a phone's owner can be root on it.
+type Root = userland.Root
+
+// The kinds of phones.
+const (
+	RootADBD = userland.RootADBD // the daemon runs as root, as after `adb root`
+	RootSU   = userland.RootSU   // the shell is the shell user, and su makes it root
+	RootNone = userland.RootNone // a locked retail phone
+)
+
 // A PhoneConfig says what one phone is.
 type PhoneConfig struct {
 	// Personality is the name of a built-in personality; empty means "honest".
@@ -91,6 +102,8 @@ type PhoneConfig struct {
 	Model string
 	// Locale is one of Locales; empty means the first of them.
 	Locale string
+	// Root says how the phone's owner can be root; empty means RootADBD.
+	Root Root
 	// DualApps gives the phone a second user, 999, who has the browser as well.
 	DualApps bool
 }

@@ -47,6 +47,10 @@ func cmdSetprop(_ context.Context, p *proc, args []string) int {
 		return 1
 	}
 	key, value := args[1], args[2]
+	if p.uid != rootUID && !strings.HasPrefix(key, "debug.") && !strings.HasPrefix(key, "log.") {
+		p.errorf("setprop: failed to set property '%s' to '%s'\n", key, value)
+		return 1
+	}
 	p.sys.propMu.Lock()
 	defer p.sys.propMu.Unlock()
 	_, had := p.sys.props[key]
@@ -103,6 +107,10 @@ func pm(p *proc, args []string) int {
 		if p.sys.pkg(name) == nil {
 			p.printf("Failed\n")
 			return 1
+		}
+		if p.gated() {
+			return p.securityException(fmt.Sprintf("PID %d does not have permission android.permission.CLEAR_APP_USER_DATA to clear data of package %s", p.pid, name),
+				"com.android.server.am.ActivityManagerService.clearApplicationUserData(ActivityManagerService.java:3837)")
 		}
 		p.sys.stopApp(name)
 		p.sys.cfg.Screen.Clear(name)
@@ -388,7 +396,7 @@ func cmdUiautomator(_ context.Context, p *proc, args []string) int {
 		p.printf("%s%sUI hierchary dumped to: %s\n", javaNoise, xml, to)
 		return 0
 	}
-	if err := p.sys.fs.WriteFile(p.abs(to), xml, 0o660); err != nil {
+	if err := p.fs().WriteFile(p.abs(to), xml, 0o660); err != nil {
 		p.errorf("ERROR: null root node returned by UiTestAutomationBridge.\n")
 		return 0
 	}
@@ -418,7 +426,7 @@ func cmdScreencap(_ context.Context, p *proc, args []string) int {
 	}
 	data := p.sys.cfg.Screen.PNG()
 	if to != "" {
-		if err := p.sys.fs.WriteFile(p.abs(to), data, 0o660); err != nil {
+		if err := p.fs().WriteFile(p.abs(to), data, 0o660); err != nil {
 			p.errorf("Error opening file: %s (%s)\n", to, strerror(err))
 			return 1
 		}

@@ -161,7 +161,7 @@ func biCd(_ context.Context, sh *shell, args []string) int {
 		sh.p.printf("%s\n", to)
 	}
 	full := path.Clean(sh.p.abs(to))
-	info, err := sh.p.sys.fs.Stat(full)
+	info, err := sh.p.fs().Stat(full)
 	if err == nil && !info.IsDir() {
 		err = pathErr("cd", to, syscall.ENOTDIR)
 	}
@@ -321,7 +321,7 @@ func biSource(ctx context.Context, sh *shell, args []string) int {
 	if len(args) < 2 {
 		return sh.fail(1, ".: missing argument")
 	}
-	data, err := sh.p.sys.fs.ReadFile(sh.p.abs(args[1]))
+	data, err := sh.p.fs().ReadFile(sh.p.abs(args[1]))
 	if err != nil {
 		return sh.fail(1, ".: %s: %s", args[1], strerror(err))
 	}

@@ -106,9 +106,9 @@ func unaryTest(p *proc, op, arg string) bool {
 	case "-o":
 		return false
 	}
-	stat := p.sys.fs.Stat
+	stat := p.fs().Stat
 	if op == "-h" || op == "-L" {
-		stat = p.sys.fs.Lstat
+		stat = p.fs().Lstat
 	}
 	info, err := stat(p.abs(arg))
 	if err != nil {
@@ -145,8 +145,8 @@ func binaryTest(p *proc, x, op, y string) (bool, string) {
 	case ">":
 		return x > y, ""
 	case "-nt", "-ot", "-ef":
-		a, err1 := p.sys.fs.Stat(p.abs(x))
-		b, err2 := p.sys.fs.Stat(p.abs(y))
+		a, err1 := p.fs().Stat(p.abs(x))
+		b, err2 := p.fs().Stat(p.abs(y))
 		switch {
 		case err1 != nil || err2 != nil:
 			return op == "-nt" && err1 == nil || op == "-ot" && err2 == nil, ""

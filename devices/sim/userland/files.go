@@ -28,7 +28,8 @@ func cmdCat(p *proc, args []string) int {
 
 var owners = map[string]int{
 	"root": 0, "system": 1000, "radio": 1001, "wifi": 1010, "media": 1013, "sdcard_rw": 1015, "shell": 2000,
-	"everybody": 9997, "inet": 3003, "cache": 2001, "media_rw": 1023,
+	"everybody": 9997, "inet": 3003, "cache": 2001, "media_rw": 1023, "input": 1004, "log": 1007, "adb": 1011, "sdcard_r": 1028,
+	"net_bt_admin": 3001, "net_bt": 3002, "net_bw_stats": 3006, "readproc": 3009, "uhid": 3011,
 }
 
 func ownerName(id int) string {
@@ -82,7 +83,7 @@ func cmdChown(p *proc, args []string) int {
 			return 1
 		}
 	}
-	return eachPath(p, name, rest[1:], flags['R'] != "", func(full string) error { return p.sys.fs.Chown(full, uid, gid) })
+	return eachPath(p, name, rest[1:], flags['R'] != "", func(full string) error { return p.fs().Chown(full, uid, gid) })
 }
 
 // eachPath calls f for each path, and with deep for everything below it.
@@ -98,10 +99,10 @@ func eachPath(p *proc, name string, paths []string, deep bool, f func(full strin
 		if !deep || depth > maxNesting || p.dead() {
 			return
 		}
-		if info, err := p.sys.fs.Lstat(full); err != nil || !info.IsDir() {
+		if info, err := p.fs().Lstat(full); err != nil || !info.IsDir() {
 			return
 		}
-		list, err := p.sys.fs.ReadDir(full)
+		list, err := p.fs().ReadDir(full)
 		if err != nil {
 			return
 		}
@@ -188,12 +189,12 @@ func cmdChmod(p *proc, args []string) int {
 		return 1
 	}
 	return eachPath(p, "chmod", rest[1:], deep, func(full string) error {
-		info, err := p.sys.fs.Stat(full)
+		info, err := p.fs().Stat(full)
 		if err != nil {
 			return err
 		}
 		mode, _ := parseMode(rest[0], info.Mode())
-		return p.sys.fs.Chmod(full, mode)
+		return p.fs().Chmod(full, mode)
 	})
 }
 
@@ -206,7 +207,7 @@ func cmdChcon(p *proc, args []string) int {
 		p.errorf("chcon: Needs 2 arguments (see \"chcon --help\")\n")
 		return 1
 	}
-	return eachPath(p, "chcon", rest[1:], flags['R'] != "", func(full string) error { return p.sys.fs.Label(full, rest[0]) })
+	return eachPath(p, "chcon", rest[1:], flags['R'] != "", func(full string) error { return p.fs().Label(full, rest[0]) })
 }
 
 func cmdRestorecon(p *proc, args []string) int {
@@ -222,7 +223,7 @@ func cmdRestorecon(p *proc, args []string) int {
 		case strings.HasPrefix(full, "/data/local/tmp"):
 			label = "u:object_r:shell_data_file:s0"
 		}
-		return p.sys.fs.Label(full, label)
+		return p.fs().Label(full, label)
 	})
 }
 
@@ -235,7 +236,7 @@ func into(f *FS, target, source string) string {
 }
 
 func copyTree(p *proc, from, to string, deep, keep bool, depth int) error {
-	f := p.sys.fs
+	f := p.fs()
 	info, err := f.Stat(from)
 	if err != nil {
 		return err
@@ -283,13 +284,13 @@ func cmdCp(p *proc, args []string) int {
 	target := p.abs(rest[len(rest)-1])
 	deep := flags['R'] != "" || flags['r'] != "" || flags['a'] != ""
 	keep := flags['p'] != "" || flags['a'] != ""
-	if info, err := p.sys.fs.Stat(target); len(rest) > 2 && (err != nil || !info.IsDir()) {
+	if info, err := p.fs().Stat(target); len(rest) > 2 && (err != nil || !info.IsDir()) {
 		p.errorf("cp: '%s' not directory\n", rest[len(rest)-1])
 		return 1
 	}
 	code := 0
 	for _, source := range rest[:len(rest)-1] {
-		if err := copyTree(p, p.abs(source), into(p.sys.fs, target, source), deep, keep, 0); err != nil {
+		if err := copyTree(p, p.abs(source), into(p.fs(), target, source), deep, keep, 0); err != nil {
 			p.errorf("cp: bad '%s': %s\n", source, strerror(err))
 			code = 1
 		}
@@ -307,17 +308,17 @@ func cmdMv(p *proc, args []string) int {
 		return 1
 	}
 	target := p.abs(rest[len(rest)-1])
-	if info, err := p.sys.fs.Stat(target); len(rest) > 2 && (err != nil || !info.IsDir()) {
+	if info, err := p.fs().Stat(target); len(rest) > 2 && (err != nil || !info.IsDir()) {
 		p.errorf("mv: '%s' not directory\n", rest[len(rest)-1])
 		return 1
 	}
 	code := 0
 	for _, source := range rest[:len(rest)-1] {
-		from, to := p.abs(source), into(p.sys.fs, target, source)
-		err := p.sys.fs.Rename(from, to)
+		from, to := p.abs(source), into(p.fs(), target, source)
+		err := p.fs().Rename(from, to)
 		if errors.Is(err, syscall.EXDEV) {
 			if err = copyTree(p, from, to, true, true, 0); err == nil {
-				err = p.sys.fs.RemoveAll(from)
+				err = p.fs().RemoveAll(from)
 			}
 		}
 		if err != nil {
@@ -342,12 +343,12 @@ func cmdRm(p *proc, args []string) int {
 	code := 0
 	for _, arg := range rest {
 		full := p.abs(arg)
-		info, err := p.sys.fs.Lstat(full)
+		info, err := p.fs().Lstat(full)
 		switch {
 		case err == nil && info.IsDir() && !deep:
 			err = pathErr("rm", arg, syscall.EISDIR)
 		case err == nil:
-			err = p.sys.fs.RemoveAll(full)
+			err = p.fs().RemoveAll(full)
 		}
 		if err != nil && (!force || !errors.Is(err, fs.ErrNotExist)) {
 			p.errorf("rm: %s: %s\n", arg, strerror(err))
@@ -360,12 +361,12 @@ func cmdRm(p *proc, args []string) int {
 func cmdRmdir(p *proc, args []string) int {
 	code := 0
 	for _, arg := range args[1:] {
-		info, err := p.sys.fs.Lstat(p.abs(arg))
+		info, err := p.fs().Lstat(p.abs(arg))
 		if err == nil && !info.IsDir() {
 			err = pathErr("rmdir", arg, syscall.ENOTDIR)
 		}
 		if err == nil {
-			err = p.sys.fs.Remove(p.abs(arg))
+			err = p.fs().Remove(p.abs(arg))
 		}
 		if err != nil {
 			p.errorf("rmdir: '%s': %s\n", arg, strerror(err))
@@ -389,9 +390,9 @@ func cmdMkdir(p *proc, args []string) int {
 	}
 	code := 0
 	for _, arg := range rest {
-		make := p.sys.fs.Mkdir
+		make := p.fs().Mkdir
 		if flags['p'] != "" {
-			make = p.sys.fs.MkdirAll
+			make = p.fs().MkdirAll
 		}
 		if err := make(p.abs(arg), mode); err != nil {
 			p.errorf("mkdir: '%s': %s\n", arg, strerror(err))
@@ -418,9 +419,9 @@ func cmdMktemp(p *proc, args []string) int {
 	full := fmt.Sprintf("%s%010d", base, p.sys.random()%1e10)
 	var err error
 	if flags['d'] != "" {
-		err = p.sys.fs.Mkdir(p.abs(full), 0o700)
+		err = p.fs().Mkdir(p.abs(full), 0o700)
 	} else {
-		err = p.sys.fs.WriteFile(p.abs(full), nil, 0o600)
+		err = p.fs().WriteFile(p.abs(full), nil, 0o600)
 	}
 	if err != nil {
 		p.errorf("mktemp: %s: %s\n", full, strerror(err))
@@ -438,14 +439,14 @@ func cmdTouch(p *proc, args []string) int {
 	code := 0
 	for _, arg := range rest {
 		full := p.abs(arg)
-		_, err := p.sys.fs.Stat(full)
+		_, err := p.fs().Stat(full)
 		switch {
 		case err == nil:
-			err = p.sys.fs.Chtimes(full, p.sys.Now())
+			err = p.fs().Chtimes(full, p.sys.Now())
 		case flags['c'] != "":
 			err = nil
 		default:
-			err = p.sys.fs.WriteFile(full, nil, fs.FileMode(0o666&^p.umask))
+			err = p.fs().WriteFile(full, nil, fs.FileMode(0o666&^p.umask))
 		}
 		if err != nil {
 			p.errorf("touch: '%s': %s\n", arg, strerror(err))
@@ -462,12 +463,12 @@ func cmdTruncate(p *proc, args []string) int {
 		return 1
 	}
 	for _, arg := range rest {
-		data, err := p.sys.fs.ReadFile(p.abs(arg))
+		data, err := p.fs().ReadFile(p.abs(arg))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) || n > maxFile {
 			p.errorf("truncate: '%s': Invalid argument\n", arg)
 			return 1
 		}
-		if err := p.sys.fs.WriteFile(p.abs(arg), append(data, make([]byte, max(n-len(data), 0))...)[:n], 0o644); err != nil {
+		if err := p.fs().WriteFile(p.abs(arg), append(data, make([]byte, max(n-len(data), 0))...)[:n], 0o644); err != nil {
 			p.errorf("truncate: '%s': %s\n", arg, strerror(err))
 			return 1
 		}
@@ -481,11 +482,11 @@ func cmdLn(p *proc, args []string) int {
 		p.errorf("ln: only ln -s TARGET NAME is supported\n")
 		return 1
 	}
-	name := into(p.sys.fs, p.abs(rest[1]), rest[0])
+	name := into(p.fs(), p.abs(rest[1]), rest[0])
 	if flags['f'] != "" {
-		_ = p.sys.fs.Remove(name) // it need not be there
+		_ = p.fs().Remove(name) // it need not be there
 	}
-	if err := p.sys.fs.Symlink(rest[0], name); err != nil {
+	if err := p.fs().Symlink(rest[0], name); err != nil {
 		p.errorf("ln: cannot create symbolic link from '%s' to '%s': %s\n", rest[0], rest[1], strerror(err))
 		return 1
 	}
@@ -501,7 +502,7 @@ func cmdReadlink(p *proc, args []string) int {
 	for _, arg := range rest {
 		if full {
 			p.sys.fs.mu.RLock()
-			at, err := p.sys.fs.walk(p.abs(arg), true)
+			at, err := p.fs().walk(p.abs(arg), true)
 			p.sys.fs.mu.RUnlock()
 			if err != nil {
 				return 1
@@ -509,7 +510,7 @@ func cmdReadlink(p *proc, args []string) int {
 			p.printf("%s\n", at.path)
 			continue
 		}
-		info, err := p.sys.fs.Lstat(p.abs(arg))
+		info, err := p.fs().Lstat(p.abs(arg))
 		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
 			return 1
 		}
@@ -568,7 +569,7 @@ func cmdLs(p *proc, args []string) int {
 	}
 	var dir func(full, title string, depth int)
 	dir = func(full, title string, depth int) {
-		list, err := p.sys.fs.ReadDir(full)
+		list, err := p.fs().ReadDir(full)
 		if err != nil {
 			p.errorf("ls: %s: %s\n", title, strerror(err))
 			code = 1
@@ -591,7 +592,7 @@ func cmdLs(p *proc, args []string) int {
 		}
 		if flags['a'] != "" {
 			for _, dot := range []string{".", ".."} {
-				if info, err := p.sys.fs.Stat(path.Join(full, dot)); err == nil {
+				if info, err := p.fs().Stat(path.Join(full, dot)); err == nil {
 					show(info, dot)
 				}
 			}
@@ -613,9 +614,9 @@ func cmdLs(p *proc, args []string) int {
 		}
 	}
 	for _, arg := range rest {
-		info, err := p.sys.fs.Lstat(p.abs(arg))
+		info, err := p.fs().Lstat(p.abs(arg))
 		if err == nil && info.Mode()&fs.ModeSymlink != 0 && flags['l'] == "" && flags['d'] == "" || strings.HasSuffix(arg, "/") {
-			info, err = p.sys.fs.Stat(p.abs(arg))
+			info, err = p.fs().Stat(p.abs(arg))
 		}
 		switch {
 		case err != nil:

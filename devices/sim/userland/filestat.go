@@ -23,9 +23,9 @@ func cmdStat(p *proc, args []string) int {
 	}
 	code := 0
 	for _, arg := range rest {
-		stat := p.sys.fs.Lstat
+		stat := p.fs().Lstat
 		if flags['L'] != "" {
-			stat = p.sys.fs.Stat
+			stat = p.fs().Stat
 		}
 		info, err := stat(p.abs(arg))
 		if err != nil {
@@ -118,7 +118,7 @@ func cmdFind(p *proc, args []string) int {
 	code := 0
 	var visit func(shown string, depth int)
 	visit = func(shown string, depth int) {
-		info, err := p.sys.fs.Lstat(p.abs(shown))
+		info, err := p.fs().Lstat(p.abs(shown))
 		if err != nil {
 			p.errorf("find: '%s': %s\n", shown, strerror(err))
 			code = 1
@@ -131,7 +131,7 @@ func cmdFind(p *proc, args []string) int {
 		if !info.IsDir() || depth >= deepest || p.dead() {
 			return
 		}
-		list, err := p.sys.fs.ReadDir(p.abs(shown))
+		list, err := p.fs().ReadDir(p.abs(shown))
 		if err != nil {
 			return
 		}
@@ -153,7 +153,7 @@ func cmdDu(p *proc, args []string) int {
 	for _, arg := range rest {
 		total := int64(0)
 		code := eachPath(p, "du", []string{arg}, true, func(full string) error {
-			info, err := p.sys.fs.Lstat(full)
+			info, err := p.fs().Lstat(full)
 			if err == nil {
 				total += info.Size()
 			}
@@ -206,7 +206,7 @@ func cmdDf(p *proc, args []string) int {
 	}
 	code := 0
 	for _, name := range rest {
-		if _, err := p.sys.fs.Stat(p.abs(name)); err != nil {
+		if _, err := p.fs().Stat(p.abs(name)); err != nil {
 			p.errorf("df: %s: %s\n", name, strerror(err))
 			code = 1
 			continue
@@ -256,7 +256,7 @@ func cmdDd(p *proc, args []string) int {
 	}
 	r := p.in()
 	if in != "" {
-		h, err := p.sys.fs.OpenFile(p.abs(in), syscall.O_RDONLY, 0)
+		h, err := p.fs().OpenFile(p.abs(in), syscall.O_RDONLY, 0)
 		if err != nil {
 			p.errorf("dd: %s: %s\n", in, strerror(err))
 			return 1
@@ -265,7 +265,7 @@ func cmdDd(p *proc, args []string) int {
 	}
 	w := p.out()
 	if out != "" {
-		h, err := p.sys.fs.OpenFile(p.abs(out), syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC, 0o644)
+		h, err := p.fs().OpenFile(p.abs(out), syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC, 0o644)
 		if err != nil {
 			p.errorf("dd: %s: %s\n", out, strerror(err))
 			return 1
@@ -308,7 +308,7 @@ func cmdMount(p *proc, args []string) int {
 		}
 	}
 	if len(rest) == 0 {
-		for _, line := range p.sys.fs.MountTable(false) {
+		for _, line := range p.fs().MountTable(false) {
 			f := strings.Fields(line)
 			p.printf("%s on %s type %s (%s)\n", f[0], f[1], f[2], f[3])
 		}
@@ -323,11 +323,11 @@ func cmdMount(p *proc, args []string) int {
 	var err error
 	switch {
 	case slices.Contains(list, "remount"):
-		err = p.sys.fs.Remount(p.abs(target), slices.Contains(list, "ro"))
+		err = p.fs().Remount(p.abs(target), slices.Contains(list, "ro"))
 	case slices.Contains(list, "bind"):
-		err = p.sys.fs.Mount(p.abs(source), p.abs(target), "", "", true)
+		err = p.fs().Mount(p.abs(source), p.abs(target), "", "", true)
 	default:
-		err = p.sys.fs.Mount(source, p.abs(target), kind, "rw,seclabel,relatime", false)
+		err = p.fs().Mount(source, p.abs(target), kind, "rw,seclabel,relatime", false)
 	}
 	if err != nil {
 		p.errorf("mount: '%s'->'%s': %s\n", source, target, strerror(err))
@@ -344,7 +344,7 @@ func cmdUmount(p *proc, args []string) int {
 	}
 	code := 0
 	for _, arg := range rest {
-		if err := p.sys.fs.Unmount(p.abs(arg)); err != nil {
+		if err := p.fs().Unmount(p.abs(arg)); err != nil {
 			p.errorf("umount: %s: %s\n", arg, strerror(err))
 			code = 1
 		}

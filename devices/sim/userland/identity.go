@@ -49,11 +49,9 @@ func (id Identity) properties() map[string]string {
 		"ro.baseband":                     "msm",
 		"ro.board.platform":               id.Platform,
 		"ro.boot.bootdevice":              "4744000.sdhci",
-		"ro.boot.flash.locked":            "0",
 		"ro.boot.hardware":                "qcom",
 		"ro.boot.hwc":                     "Global",
 		"ro.boot.serialno":                id.Serial,
-		"ro.boot.verifiedbootstate":       "orange",
 		"ro.bootimage.build.fingerprint":  id.Fingerprint,
 		"ro.bootloader":                   "unknown",
 		"ro.bootmode":                     "unknown",
@@ -116,7 +114,6 @@ func (id Identity) properties() map[string]string {
 		"ro.vndk.version":                 id.SDK,
 		"ro.zygote":                       "zygote64_32",
 		"selinux.reload_policy":           "1",
-		"service.adb.root":                "1",
 		"service.bootanim.exit":           "1",
 		"sys.boot_completed":              "1",
 		"sys.usb.config":                  "adb",
@@ -138,6 +135,19 @@ func (id Identity) properties() map[string]string {
 	return m
 }
 
+// rootProperties are those that tell how far a phone has been opened.
+func rootProperties(kind Root) map[string]string {
+	m := map[string]string{"ro.boot.flash.locked": "0", "ro.boot.verifiedbootstate": "orange", "service.adb.root": "0"}
+	switch kind {
+	case RootNone:
+		m["ro.boot.flash.locked"], m["ro.boot.verifiedbootstate"] = "1", "green"
+	case RootADBD:
+		m["service.adb.root"] = "1"
+	case RootSU:
+	}
+	return m
+}
+
 func isPersistent(key string) bool { return strings.HasPrefix(key, "persist.") }
 
 func (s *System) property(key string) string {
@@ -152,13 +162,17 @@ func (s *System) random() int {
 	return s.rng.Int()
 }
 
-func (s *System) environ() []string {
+func (s *System) environ(uid int) []string {
+	name := "root"
+	if uid == shellUID {
+		name = "shell"
+	}
 	return []string{
 		"PATH=/sbin:/system/sbin:/system/bin:/system/xbin:/odm/bin:/vendor/bin:/vendor/xbin",
 		"ANDROID_BOOTLOGO=1", "ANDROID_ROOT=/system", "ANDROID_ASSETS=/system/app", "ANDROID_DATA=/data",
 		"ANDROID_STORAGE=/storage", "EXTERNAL_STORAGE=/sdcard", "ASEC_MOUNTPOINT=/mnt/asec",
-		"DOWNLOAD_CACHE=/data/cache", "HOME=/", "HOSTNAME=" + s.cfg.Identity.Device, "LOGNAME=root",
-		"SHELL=/bin/sh", "TERM=dumb", "TMPDIR=/data/local/tmp", "USER=root",
+		"DOWNLOAD_CACHE=/data/cache", "HOME=/", "HOSTNAME=" + s.cfg.Identity.Device, "LOGNAME=" + name,
+		"SHELL=/bin/sh", "TERM=dumb", "TMPDIR=/data/local/tmp", "USER=" + name,
 	}
 }
 
@@ -209,11 +223,23 @@ func (s *System) makeDirs() error {
 			return err
 		}
 	}
+	for dir, owner := range map[string]int{
+		"/data": 1000, "/data/app": 1000, "/data/data": 1000, "/data/local": rootUID, "/data/local/tmp": shellUID, "/data/tombstones": 1000,
+	} {
+		if err := f.Chown(dir, owner, owner); err != nil {
+			return err
+		}
+	}
 	for target, name := range map[string]string{
 		"/storage/self/primary": "/sdcard", "/storage/emulated/0": "/storage/self/primary",
 		"/system/etc": "/etc", "/data/data": "/data/user_de", "/system/bin": "/bin", "/data/cache": "/cache",
 	} {
 		if err := f.Symlink(target, name); err != nil {
+			return err
+		}
+	}
+	for dir, perm := range map[string]fs.FileMode{"/data": 0o771, "/data/local": 0o751} {
+		if err := f.Chmod(dir, perm); err != nil {
 			return err
 		}
 	}
@@ -242,6 +268,9 @@ func (s *System) makeDirs() error {
 
 func (s *System) makePrograms() error {
 	for name := range s.programs {
+		if name == "su" && s.cfg.Root == RootNone {
+			continue
+		}
 		dir := "/system/bin/"
 		switch name {
 		case "su", "tcpdump":

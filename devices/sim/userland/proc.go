@@ -74,8 +74,9 @@ func (s *System) spawn(ctx context.Context, parent *proc, name string, args []st
 		sys: s, pid: s.lastPID, ppid: s.adbd, started: s.Now(), done: ctx.Done(), cancel: cancel,
 		exited: make(chan struct{}), sigs: make(chan syscall.Signal, 16), name: name, args: args,
 		caught: map[syscall.Signal]bool{}, ignored: map[syscall.Signal]bool{}, fds: map[int]*file{},
-		dir: "/", umask: 0o022, env: s.environ(),
+		dir: "/", umask: 0o022, uid: s.adbUID(),
 	}
+	p.env = s.environ(p.uid)
 	p.sid = p.pid
 	if parent != nil {
 		p.ppid, p.sid, p.uid, p.dir, p.umask = parent.pid, parent.sid, parent.uid, parent.dir, parent.umask
@@ -197,6 +198,23 @@ func (p *proc) title() (name string, args []string) {
 	return p.name, p.args
 }
 
+func (p *proc) user() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.uid
+}
+
+// kill delivers a signal to another process, where the process may.
+func (p *proc) kill(pid int, sig syscall.Signal) error {
+	p.sys.procMu.Lock()
+	other, app := p.sys.procs[pid], p.sys.fixed[pid]
+	p.sys.procMu.Unlock()
+	if p.uid != rootUID && (other != nil && other.user() != p.uid || app != nil && app.uid != p.uid) {
+		return syscall.EPERM
+	}
+	return p.sys.kill(pid, sig)
+}
+
 // kill delivers a signal to a process of a session, or to an app.
 func (s *System) kill(pid int, sig syscall.Signal) error {
 	if pid <= 0 {
@@ -265,7 +283,7 @@ func (s *System) processes() []entry {
 	s.procMu.Unlock()
 	for _, p := range procs {
 		name, args := p.title()
-		list = append(list, entry{pid: p.pid, ppid: p.ppid, uid: p.uid, name: name, args: args, state: "S", started: p.started})
+		list = append(list, entry{pid: p.pid, ppid: p.ppid, uid: p.user(), name: name, args: args, state: "S", started: p.started})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].pid < list[j].pid })
 	return list

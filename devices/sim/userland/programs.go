@@ -120,7 +120,7 @@ func inputs(p *proc, name string, files []string, f func(file string, r io.Reade
 			err = f("-", p.in())
 		} else {
 			var h *Handle
-			h, err = p.sys.fs.OpenFile(p.abs(file), 0, 0)
+			h, err = p.fs().OpenFile(p.abs(file), 0, 0)
 			if err == nil {
 				err = f(file, h)
 				_ = h.Close()
@@ -161,26 +161,6 @@ func childProgram(ctx context.Context, p *proc, args []string) int {
 }
 
 func cmdSh(ctx context.Context, p *proc, args []string) int { return shellMain(ctx, p, args, false) }
-
-// cmdSu is su: the shell is root already.
-func cmdSu(ctx context.Context, p *proc, args []string) int {
-	rest := args[1:]
-	if len(rest) > 0 && (rest[0] == "root" || rest[0] == "0") {
-		rest = rest[1:]
-		if len(rest) > 0 && rest[0] != "-c" && !strings.HasPrefix(rest[0], "-") {
-			return childProgram(ctx, p, rest)
-		}
-	}
-	for i, a := range rest {
-		if a == "-c" && i+1 < len(rest) {
-			script := strings.Join(rest[i+1:], " ")
-			p.become("sh", []string{"sh", "-c", script})
-			return shellMain(ctx, p, []string{"sh", "-c", script}, false)
-		}
-	}
-	p.become("sh", []string{"sh"})
-	return shellMain(ctx, p, []string{"sh"}, false)
-}
 
 func cmdNohup(ctx context.Context, p *proc, args []string) int {
 	if len(args) < 2 {

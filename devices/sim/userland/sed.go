@@ -280,7 +280,7 @@ func cmdSed(p *proc, args []string) int {
 		var out bytes.Buffer
 		sedRun(commands, lines(data), quiet, &out)
 		if inPlace && file != "-" {
-			return p.sys.fs.WriteFile(p.abs(file), out.Bytes(), 0o644)
+			return p.fs().WriteFile(p.abs(file), out.Bytes(), 0o644)
 		}
 		_, err = p.out().Write(out.Bytes())
 		return err

@@ -140,6 +140,13 @@ func cmdSettings(_ context.Context, p *proc, args []string) int {
 	if ns != "global" && ns != "system" && ns != "secure" {
 		return bad("Invalid namespace '" + rest[0] + "'")
 	}
+	if p.gated() && (verb == "put" || verb == "delete" || verb == "reset") {
+		text := "Permission denial: writing to settings requires:android.permission.WRITE_SECURE_SETTINGS"
+		if ns == "system" {
+			text = "com.android.shell was not granted WRITE_SETTINGS"
+		}
+		return p.securityException(text, "com.android.providers.settings.SettingsProvider.enforceWritePermission(SettingsProvider.java:1815)")
+	}
 	t := p.sys.settings
 	switch {
 	case verb == "list":

@@ -105,7 +105,7 @@ func shellMain(ctx context.Context, p *proc, args []string, interactive bool) in
 		}
 		return sh.finish(ctx, sh.source(ctx, command))
 	case len(rest) > 0:
-		data, err := p.sys.fs.ReadFile(p.abs(rest[0]))
+		data, err := p.fs().ReadFile(p.abs(rest[0]))
 		if err != nil {
 			p.errorf("%s: %s: %s\n", shellPath, rest[0], strerror(err))
 			return 127
@@ -120,7 +120,11 @@ func shellMain(ctx context.Context, p *proc, args []string, interactive bool) in
 func (sh *shell) interact(ctx context.Context, prompt bool) int {
 	ps1 := func() {
 		if prompt {
-			_, _ = fmt.Fprintf(sh.p.err(), "%s:%s # ", sh.p.sys.cfg.Identity.Device, sh.p.dir)
+			sign := "#"
+			if sh.p.uid != rootUID {
+				sign = "$"
+			}
+			_, _ = fmt.Fprintf(sh.p.err(), "%s:%s %s ", sh.p.sys.cfg.Identity.Device, sh.p.dir, sign)
 		}
 	}
 	ps1()
@@ -317,7 +321,7 @@ func (sh *shell) config(ctx context.Context) *expand.Config {
 	}
 	if !sh.noglob {
 		cfg.ReadDir2 = func(dir string) ([]fs.DirEntry, error) {
-			list, err := sh.p.sys.fs.ReadDir(sh.p.abs(dir))
+			list, err := sh.p.fs().ReadDir(sh.p.abs(dir))
 			if err != nil {
 				return nil, err
 			}

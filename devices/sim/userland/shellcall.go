@@ -189,7 +189,7 @@ func (sh *shell) find(args []string) (program, int) {
 func (s *System) which(p *proc, name, search string) (string, error) {
 	if strings.Contains(name, "/") {
 		full := p.abs(name)
-		info, err := s.fs.Stat(full)
+		info, err := p.fs().Stat(full)
 		switch {
 		case err != nil:
 			return "", err
@@ -202,7 +202,7 @@ func (s *System) which(p *proc, name, search string) (string, error) {
 	}
 	for dir := range strings.SplitSeq(search, ":") {
 		full := path.Join(p.abs(dir), name)
-		if info, err := s.fs.Stat(full); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+		if info, err := p.fs().Stat(full); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
 			return full, nil
 		}
 	}
@@ -215,7 +215,7 @@ func (s *System) lookup(p *proc, name, search string) (program, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.fs.ReadFile(full)
+	data, err := p.fs().ReadFile(full)
 	if err != nil {
 		return nil, err
 	}

@@ -226,7 +226,7 @@ func (sh *shell) open(fd int, name string, flags int) bool {
 		sh.p.setFD(fd, sh.p.fds[1].dup())
 		return true
 	}
-	h, err := sh.p.sys.fs.OpenFile(sh.p.abs(name), flags, fs.FileMode(0o666&^sh.p.umask))
+	h, err := sh.p.fs().OpenFile(sh.p.abs(name), flags, fs.FileMode(0o666&^sh.p.umask))
 	if err != nil {
 		sh.p.errorf("%s: can't %s %s: %s\n", sh.name, verb, name, strerror(err))
 		return false
@@ -256,7 +256,7 @@ func (sh *shell) background(ctx context.Context, st *syntax.Stmt) {
 }
 
 func (sh *shell) nullFile() *file {
-	h, err := sh.p.sys.fs.OpenFile("/dev/null", syscall.O_RDWR, 0)
+	h, err := sh.p.fs().OpenFile("/dev/null", syscall.O_RDWR, 0)
 	if err != nil {
 		return newFile(&bytesStream{})
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"image"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -111,6 +112,8 @@ type Config struct {
 	Packages []Package
 	// DualApps are the packages that a second user has as well: MIUI's Dual apps.
 	DualApps []string
+	// Root says how the phone's owner can be root; empty means RootADBD.
+	Root Root
 	// Roots are the PEM certificates of the system's trust store.
 	Roots []byte
 	// Pace multiplies the time that slow commands take; 0 means 1.
@@ -144,6 +147,8 @@ type System struct {
 	propMu sync.Mutex
 	props  map[string]string
 
+	rightsMu    sync.Mutex
+	rights      rights
 	conditionMu sync.Mutex
 	condition   Condition
 	netstats    *netstats
@@ -174,12 +179,20 @@ func New(cfg Config) (*System, error) {
 	if cfg.Pace <= 0 {
 		cfg.Pace = 1
 	}
+	switch cfg.Root {
+	case "":
+		cfg.Root = RootADBD
+	case RootADBD, RootSU, RootNone:
+	default:
+		return nil, fmt.Errorf("userland: make a system: no way to be root is named %q; known are %s, %s, %s", cfg.Root, RootADBD, RootSU, RootNone)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &System{
 		cfg: cfg, log: cfg.Log, settings: newSettings(cfg.Identity), logs: newLogBuffer(), condition: conditionAtFirst(), netstats: newNetstats(),
-		rng: rand.New(rand.NewPCG(uint64(cfg.Seed), 0x9e3779b97f4a7c15)), //nolint:gosec // Noise, not secrets.
+		rights: rights{kind: cfg.Root},
+		rng:    rand.New(rand.NewPCG(uint64(cfg.Seed), 0x9e3779b97f4a7c15)), //nolint:gosec // Noise, not secrets.
 	}
 	s.fs = NewFS(s.Now)
 	s.programs = allPrograms()
@@ -199,6 +212,9 @@ func (s *System) Boot() {
 	s.clockMu.Lock()
 	s.booted, s.bootID = time.Now(), id
 	s.clockMu.Unlock()
+	s.rightsMu.Lock()
+	s.rights.unroot = false
+	s.rightsMu.Unlock()
 	sim := simState(s.Condition().SIM)
 	s.propMu.Lock()
 	kept := map[string]string{}
@@ -208,10 +224,9 @@ func (s *System) Boot() {
 		}
 	}
 	s.props = s.cfg.Identity.properties()
-	for k, v := range kept {
-		s.props[k] = v
-	}
+	maps.Copy(s.props, kept)
 	s.props["gsm.sim.state"] = sim
+	maps.Copy(s.props, rootProperties(s.cfg.Root))
 	s.propMu.Unlock()
 	s.logs.clear()
 	s.procMu.Lock()

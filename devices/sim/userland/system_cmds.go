@@ -106,7 +106,7 @@ func kill(p *proc, args []string) int {
 			code = 1
 			continue
 		}
-		if err := p.sys.kill(pid, sig); err != nil {
+		if err := p.kill(pid, sig); err != nil {
 			p.errorf("%s: kill: %s: %s\n", shellPath, a, strerror(err))
 			code = 1
 		}
@@ -176,7 +176,7 @@ func cmdPkill(p *proc, args []string) int {
 				}
 				continue
 			}
-			if err := p.sys.kill(e.pid, sig); err != nil {
+			if err := p.kill(e.pid, sig); err != nil {
 				p.errorf("%s: %d: %s\n", name, e.pid, strerror(err))
 			}
 		}
@@ -287,30 +287,7 @@ func cmdPs(p *proc, args []string) int {
 	return oneIf(!found)
 }
 
-const rootID = "uid=0(root) gid=0(root) groups=0(root),1004(input),1007(log),1011(adb),1015(sdcard_rw),1028(sdcard_r)," +
-	"3001(net_bt_admin),3002(net_bt),3003(inet),3006(net_bw_stats),3009(readproc),3011(uhid) context=u:r:su:s0"
-
-func cmdID(p *proc, args []string) int {
-	flags, _, ok := options(p, args, "ugnGrZ", "")
-	switch {
-	case !ok:
-		return 1
-	case flags['Z'] != "":
-		p.printf("context=u:r:su:s0\n")
-	case flags['n'] != "":
-		p.printf("root\n")
-	case flags['u'] != "" || flags['g'] != "":
-		p.printf("0\n")
-	default:
-		p.printf("%s\n", rootID)
-	}
-	return 0
-}
-
-func cmdWhoami(p *proc, _ []string) int {
-	p.printf("root\n")
-	return 0
-}
+func cmdWhoami(p *proc, _ []string) int { return cmdID(p, []string{"id", "-un"}) }
 
 func cmdPwd(p *proc, _ []string) int {
 	p.printf("%s\n", p.dir)
@@ -324,7 +301,11 @@ func cmdHostname(p *proc, _ []string) int {
 
 func cmdGetenforce(p *proc, args []string) int {
 	if path.Base(args[0]) == "getenforce" {
-		p.printf("Permissive\n")
+		mode := "Permissive"
+		if p.sys.enforcing() {
+			mode = "Enforcing"
+		}
+		p.printf("%s\n", mode)
 	}
 	return 0
 }
@@ -406,7 +387,7 @@ func cmdDate(p *proc, args []string) int {
 			n, err := strconv.ParseInt(v, 10, 64)
 			switch {
 			case a == "-r":
-				info, ferr := p.sys.fs.Stat(p.abs(args[i]))
+				info, ferr := p.fs().Stat(p.abs(args[i]))
 				if ferr != nil {
 					p.errorf("date: %s: %s\n", args[i], strerror(ferr))
 					return 1
@@ -425,6 +406,9 @@ func cmdDate(p *proc, args []string) int {
 			if err != nil || f < 0 || f > 1e11 {
 				p.errorf("date: bad date '%s'\n", a)
 				return 1
+			}
+			if p.uid != rootUID {
+				return p.notPermitted("date: cannot set date")
 			}
 			p.sys.JumpClock(time.Unix(0, int64(f*1e9)).Sub(now))
 			return 0

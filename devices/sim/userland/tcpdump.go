@@ -229,12 +229,16 @@ func newTcpdump(p *proc, o tcpdumpOptions) (*tcpdump, bool) {
 	}
 	t := &tcpdump{p: p, o: o, out: p.out(), text: o.file == "", ring: &ring{sys: p.sys, filter: filter, wake: make(chan struct{}, 1)}}
 	if o.file != "" && o.file != "-" {
-		h, err := p.sys.fs.OpenFile(p.abs(o.file), syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC, 0o644)
+		h, err := p.fs().OpenFile(p.abs(o.file), syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC, 0o644)
 		if err != nil {
 			p.errorf("tcpdump: %s: %s\n", o.file, strerror(err))
 			return nil, false
 		}
 		t.out = h
+	}
+	if p.uid != rootUID {
+		p.errorf("tcpdump: %s: You don't have permission to capture on that device\n(socket: Operation not permitted)\n", o.iface)
+		return nil, false
 	}
 	// The signals are caught before anybody can know that tcpdump listens.
 	p.catch(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)

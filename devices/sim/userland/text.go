@@ -103,7 +103,7 @@ func cmdTail(p *proc, args []string) int {
 // follow shows what is added to a file until the process is killed.
 func (p *proc) follow(file string, at int64) error {
 	for {
-		data, err := p.sys.fs.ReadFile(p.abs(file))
+		data, err := p.fs().ReadFile(p.abs(file))
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func cmdGrep(p *proc, args []string) int {
 	if (flags['r'] != "" || flags['R'] != "") && len(files) > 0 {
 		files = nil
 		eachPath(p, name, rest, true, func(full string) error {
-			info, err := p.sys.fs.Stat(full)
+			info, err := p.fs().Stat(full)
 			if err == nil && info.Mode().IsRegular() {
 				files = append(files, full)
 			}

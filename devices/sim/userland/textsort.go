@@ -119,7 +119,7 @@ func cmdTee(p *proc, args []string) int {
 	outs := []io.Writer{p.out()}
 	code := 0
 	for _, f := range files {
-		h, err := p.sys.fs.OpenFile(p.abs(f), mode, 0o644)
+		h, err := p.fs().OpenFile(p.abs(f), mode, 0o644)
 		if err != nil {
 			p.errorf("tee: %s: %s\n", f, strerror(err))
 			code = 1
@@ -268,8 +268,8 @@ func cmdCmp(p *proc, args []string) int {
 	if !ok || len(rest) < 2 {
 		return 2
 	}
-	a, err1 := p.sys.fs.ReadFile(p.abs(rest[0]))
-	b, err2 := p.sys.fs.ReadFile(p.abs(rest[1]))
+	a, err1 := p.fs().ReadFile(p.abs(rest[0]))
+	b, err2 := p.fs().ReadFile(p.abs(rest[1]))
 	switch {
 	case err1 != nil || err2 != nil:
 		p.errorf("cmp: %s: No such file or directory\n", rest[oneIf(err1 == nil)])

@@ -47,9 +47,16 @@ type mount struct {
 	asBooted                      string // its options then
 }
 
-// FS is a phone's file system: one tree of nodes in memory with mounts over
-// it. Nothing in it touches the host's files. It is safe for concurrent use.
+// FS is a phone's file system as one user sees it: one tree of nodes in memory
+// with mounts over it. Nothing in it touches the host's files. It is safe for
+// concurrent use.
 type FS struct {
+	*tree
+	uid int
+}
+
+// A tree is what all users of a file system share.
+type tree struct {
 	mu      sync.RWMutex
 	root    *node
 	mounts  []*mount
@@ -64,21 +71,78 @@ type FS struct {
 // NewFS returns an empty file system with a root directory. now is the clock
 // that dates its files.
 func NewFS(now func() time.Time) *FS {
-	f := &FS{now: now, nextIno: 2}
+	f := &FS{tree: &tree{now: now, nextIno: 2}}
 	f.root = f.newNode(fs.ModeDir | 0o755)
 	f.mounts = []*mount{{source: "rootfs", target: "/", kind: "rootfs", options: "ro,seclabel", root: f.root, boot: true, asBooted: "ro,seclabel"}}
 	return f
 }
 
+// As is the same file system with the rights of another user.
+func (f *FS) As(uid int) *FS { return &FS{tree: f.tree, uid: uid} }
+
+// The bits of a permission.
+const (
+	mayRead   fs.FileMode = 4
+	mayWrite  fs.FileMode = 2
+	maySearch fs.FileMode = 1
+)
+
+// may says whether the user has all of these permissions. Root has every one.
+func (f *FS) may(n *node, want fs.FileMode) bool {
+	perm := n.mode.Perm()
+	switch {
+	case f.uid == rootUID:
+		return true
+	case n.uid == f.uid:
+		perm >>= 6
+	case n.gid == f.uid || f.uid == shellUID && slices.Contains(shellGroups, n.gid):
+		perm >>= 3
+	}
+	return perm&want == want
+}
+
+// owns says whether the user may change what describes a node.
+func (f *FS) owns(n *node) bool { return f.uid == rootUID || f.uid == n.uid }
+
+// adopt gives a new node in a directory what it gets there: the directory's
+// label, and on shared storage one owner for all, as sdcardfs does.
+func (f *FS) adopt(n *node, at place) {
+	n.label = at.parent.label
+	if at.mnt.kind != "sdcardfs" {
+		return
+	}
+	n.uid, n.gid = rootUID, sdcardGroup
+	n.mode = n.mode&^fs.ModePerm | 0o660
+	if n.mode.IsDir() {
+		n.mode |= 0o111
+	}
+}
+
+// sdcardGroup owns shared storage.
+const sdcardGroup = 1015
+
 func (f *FS) newNode(mode fs.FileMode) *node {
 	f.nextIno++
 	f.nodes++
-	n := &node{mode: mode, mtime: f.now(), ino: f.nextIno, label: "u:object_r:rootfs:s0"}
+	n := &node{mode: mode, uid: f.uid, gid: f.uid, mtime: f.now(), ino: f.nextIno, label: "u:object_r:rootfs:s0"}
 	if mode.IsDir() {
 		n.children = map[string]*node{}
 	}
 	return n
 }
+
+// SetFull makes the storage full, so that nothing more can be written to it, or
+// empties it again.
+func (f *FS) SetFull(full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = full
+}
+
+// fills says whether what lies in the mount is on the phone's storage.
+func (m *mount) fills() bool { return m.target == "/data" || m.kind == "sdcardfs" }
+
+func (f *FS) noRoom(at place) bool { return f.full && at.mnt.fills() }
 
 func pathErr(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
@@ -140,6 +204,9 @@ func (f *FS) walkFrom(name string, follow bool, links *int) (place, error) {
 		}
 		if !at.n.mode.IsDir() {
 			return place{}, syscall.ENOTDIR
+		}
+		if !f.may(at.n, maySearch) {
+			return place{}, syscall.EACCES
 		}
 		parent, dir := at.n, at.path
 		child := parent.child(part)
@@ -262,6 +329,9 @@ func (f *FS) ReadDir(name string) ([]*FileInfo, error) {
 	if !at.n.mode.IsDir() {
 		return nil, pathErr("open", name, syscall.ENOTDIR)
 	}
+	if !f.may(at.n, mayRead) {
+		return nil, pathErr("open", name, syscall.EACCES)
+	}
 	list := make([]*FileInfo, 0, len(at.n.children))
 	for base, child := range at.n.children {
 		covered, _ := f.cover(child)
@@ -310,6 +380,7 @@ type Handle struct {
 	flags    int
 	snapshot []byte // content of a generated file
 	random   uint64
+	full     bool // it lies where nothing fits when the storage is full
 }
 
 // OpenFile opens a file with the flags of open(2).
@@ -328,11 +399,13 @@ func (f *FS) OpenFile(name string, flags int, perm fs.FileMode) (*Handle, error)
 		err = syscall.ENOENT
 	case at.n == nil && at.mnt.readOnly:
 		err = syscall.EROFS
-	case at.n == nil && f.nodes >= maxNodes:
+	case at.n == nil && !f.may(at.parent, mayWrite|maySearch):
+		err = syscall.EACCES
+	case at.n == nil && (f.nodes >= maxNodes || f.noRoom(at)):
 		err = syscall.ENOSPC
 	case at.n == nil:
 		at.n = f.newNode(perm.Perm())
-		at.n.label = at.parent.label
+		f.adopt(at.n, at)
 		at.parent.children[at.name] = at.n
 		at.parent.mtime = f.now()
 		f.change++
@@ -342,6 +415,8 @@ func (f *FS) OpenFile(name string, flags int, perm fs.FileMode) (*Handle, error)
 		err = syscall.EISDIR
 	case write && at.mnt.readOnly && at.n.mode&fs.ModeDevice == 0:
 		err = syscall.EROFS
+	case write && !f.may(at.n, mayWrite), flags&syscall.O_WRONLY == 0 && !f.may(at.n, mayRead):
+		err = syscall.EACCES
 	case write && at.n.generate != nil:
 		err = syscall.EACCES
 	case flags&syscall.O_TRUNC != 0 && at.n.mode.IsRegular():
@@ -354,7 +429,7 @@ func (f *FS) OpenFile(name string, flags int, perm fs.FileMode) (*Handle, error)
 	if err != nil {
 		return nil, pathErr("open", name, err)
 	}
-	h := &Handle{fs: f, n: at.n, name: name, flags: flags, random: at.n.ino}
+	h := &Handle{fs: f, n: at.n, name: name, flags: flags, random: at.n.ino, full: at.mnt.fills()}
 	if at.n.generate != nil {
 		h.snapshot = at.n.generate()
 	}
@@ -412,7 +487,7 @@ func (h *Handle) Write(b []byte) (int, error) {
 	end := h.off + int64(len(b))
 	grow := end - int64(len(h.n.data))
 	if grow > 0 {
-		if end > maxFile || h.fs.used+grow > maxFileSystem {
+		if end > maxFile || h.fs.used+grow > maxFileSystem || h.full && h.fs.full {
 			return 0, pathErr("write", h.name, syscall.ENOSPC)
 		}
 		h.n.data = slices.Grow(h.n.data, int(grow))[:end]
@@ -439,6 +514,9 @@ func (f *FS) alter(op, name string, do func(at place) error) error {
 	if at.mnt.readOnly {
 		return pathErr(op, name, syscall.EROFS)
 	}
+	if !f.owns(at.n) {
+		return pathErr(op, name, syscall.EPERM)
+	}
 	if err := do(at); err != nil {
 		return pathErr(op, name, err)
 	}
@@ -457,6 +535,9 @@ func (f *FS) Chmod(name string, perm fs.FileMode) error {
 // Chown sets the owner; a negative number leaves it.
 func (f *FS) Chown(name string, uid, gid int) error {
 	return f.alter("chown", name, func(at place) error {
+		if f.uid != rootUID && (uid >= 0 && uid != at.n.uid || gid >= 0 && gid != at.n.gid) {
+			return syscall.EPERM
+		}
 		if uid >= 0 {
 			at.n.uid = uid
 		}
@@ -494,11 +575,13 @@ func (f *FS) make(op, name string, n func() *node) error {
 		return pathErr(op, name, syscall.EEXIST)
 	case at.mnt.readOnly:
 		return pathErr(op, name, syscall.EROFS)
-	case f.nodes >= maxNodes:
+	case !f.may(at.parent, mayWrite|maySearch):
+		return pathErr(op, name, syscall.EACCES)
+	case f.nodes >= maxNodes || f.noRoom(at):
 		return pathErr(op, name, syscall.ENOSPC)
 	}
 	made := n()
-	made.label = at.parent.label
+	f.adopt(made, at)
 	at.parent.children[at.name] = made
 	at.parent.mtime = f.now()
 	f.change++

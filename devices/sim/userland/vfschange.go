@@ -37,6 +37,8 @@ func (f *FS) remove(name string, all bool) error {
 		return pathErr("unlink", name, syscall.EBUSY)
 	case at.mnt.readOnly:
 		return pathErr("unlink", name, syscall.EROFS)
+	case !f.may(at.parent, mayWrite|maySearch):
+		return pathErr("unlink", name, syscall.EACCES)
 	case at.n.mode.IsDir() && len(at.n.children) > 0 && !all:
 		return pathErr("rmdir", name, syscall.ENOTEMPTY)
 	}
@@ -87,6 +89,8 @@ func (f *FS) Rename(from, to string) error {
 		return pathErr("rename", to, syscall.EXDEV)
 	case src.mnt.readOnly:
 		return pathErr("rename", from, syscall.EROFS)
+	case dst.parent != nil && !f.may(dst.parent, mayWrite|maySearch) || !f.may(src.parent, mayWrite|maySearch):
+		return pathErr("rename", to, syscall.EACCES)
 	case dst.n == src.n:
 		return nil
 	case dst.parent == nil || strings.HasPrefix(dst.path+"/", src.path+"/"):
@@ -108,6 +112,9 @@ func (f *FS) Rename(from, to string) error {
 // Mount shows a new empty tree (kind tmpfs) or, with bind, another directory
 // over target.
 func (f *FS) Mount(source, target, kind, options string, bind bool) error {
+	if f.uid != rootUID {
+		return pathErr("mount", target, syscall.EPERM)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at, err := f.find("mount", target, true)
@@ -148,6 +155,9 @@ func (f *FS) Mount(source, target, kind, options string, bind bool) error {
 
 // Remount makes the uppermost mount at target read-only or writable.
 func (f *FS) Remount(target string, readOnly bool) error {
+	if f.uid != rootUID {
+		return pathErr("mount", target, syscall.EPERM)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	full := path.Join("/", target)
@@ -169,6 +179,9 @@ func (f *FS) Remount(target string, readOnly bool) error {
 
 // Unmount takes away the uppermost mount at target.
 func (f *FS) Unmount(target string) error {
+	if f.uid != rootUID {
+		return pathErr("umount", target, syscall.EPERM)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	full := path.Join("/", target)
