@@ -19,3 +19,6 @@ var ParseCounters = parseCounters
 func ReadTables(r io.Reader, nonce string, fn func(android.SocketTable)) error {
 	return readTables(r, nonce, fn)
 }
+
+// Assess turns what a phone said, by command, into its health.
+var Assess = assess
