@@ -64,8 +64,8 @@ func (p *Phone) start(ctx context.Context) (*bench, error) {
 		return nil, p.infra("read the build", "check the cable and `adb devices`", err)
 	}
 	b.build, b.model = id.Fingerprint, id.Model
-	if id.Booted != nil && !*id.Booted {
-		return nil, p.infra("read the build", "wait until the phone has started", errors.New("the phone has not finished booting"))
+	if _, err := p.examine(ctx); err != nil {
+		return nil, err
 	}
 	if id.InputGate != nil && !*id.InputGate {
 		return nil, p.infra("read the build", "in Developer options turn on \"USB debugging (Security settings)\" and restart the phone; signing in for it changes the experiment", errors.New("MIUI refuses input and settings from ADB"))

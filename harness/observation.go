@@ -5,6 +5,7 @@ import (
 
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/dissect"
+	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/harness/canary"
 )
 
@@ -38,6 +39,9 @@ type Observation struct {
 	Build    string            `json:"build,omitempty"`
 	Model    string            `json:"model,omitempty"`
 	Factors  map[string]string `json:"factors,omitempty"`
+
+	// Health is what was found of the phone before the window.
+	Health devices.Health `json:"health,omitempty"`
 
 	Window Window       `json:"window"`
 	Steps  []StepRecord `json:"steps,omitempty"`

@@ -110,6 +110,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 	if len(doubts) == 0 && collected == 0 {
 		f.Outcome, f.Grade = NeverCollected, NoGrade
 		f.Because = []string{"no window collected anything, with the switch on or off; instruments were shown to hear the planted terms where they belong"}
+		f.Because = append(f.Because, blindSpots(off[0].Health)...)
 		return f
 	}
 	shown := commonChannels(positive)
@@ -150,6 +151,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 	if slices.Contains(t.Instruments, "proxy") {
 		f.Because = append(f.Because, "under instrumentation: the phone had a proxy and a certificate of the laboratory; a phone without them was not compared")
 	}
+	f.Because = append(f.Because, blindSpots(off[0].Health)...)
 	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
 	return f
 }
@@ -194,6 +196,9 @@ func (v *view) unlike(t *Trial) []string {
 			if d := first.Before.program().Differs(o.Before.program()); d != "" {
 				say("%s and %s are not alike: %s", first.ID, o.ID, d)
 			}
+		}
+		if a, b := blindSpots(first.Health), blindSpots(o.Health); !slices.Equal(a, b) {
+			say("%s and %s are not alike: %s, then %s", first.ID, o.ID, orNone(a), orNone(b))
 		}
 		if a, b := first.ClockBefore, o.ClockBefore; a != nil && b != nil && (a.Offset-b.Offset).Abs() > a.Uncertainty+b.Uncertainty+2*time.Second {
 			say("the phone's clock jumped by %s between %s and %s", (b.Offset - a.Offset).Round(time.Millisecond), first.ID, o.ID)

@@ -49,6 +49,10 @@ func (b *bench) observe(ctx context.Context, sc Scenario, part Part, id string, 
 // window is the part of observe that can fail.
 func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observation) error {
 	p, set := b.p, sc.setting
+	var err error
+	if o.Health, err = p.examine(ctx); err != nil {
+		return err
+	}
 	if err := b.uids(ctx, o); err != nil {
 		return err
 	}
@@ -91,7 +95,17 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 	if err := b.beacons(ctx, o); err != nil {
 		return fmt.Errorf("closing beacon: %w", err)
 	}
-	return b.measure(ctx, &o.ClockAfter, &o.CountersAfter)
+	if err := b.measure(ctx, &o.ClockAfter, &o.CountersAfter); err != nil {
+		return err
+	}
+	after, err := p.Device.Health(ctx)
+	if err != nil {
+		return fmt.Errorf("examine the phone after the window: %w", err)
+	}
+	for _, v := range after.Worse(o.Health) {
+		o.Broken = append(o.Broken, "the phone changed inside the window: "+v.String())
+	}
+	return nil
 }
 
 // act does the steps, the flush trigger, the wait and the final read-back.

@@ -1,0 +1,51 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
+)
+
+// examine wakes the phone and looks at its health. A phone that is unfit is an
+// *InfrastructureError with what to do about it: a battery saver, a full disk or
+// a tunnel silence a phone as thoroughly as a switch that keeps its promise.
+func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
+	// A phone that is awake takes no notice of this key, and one that refuses it
+	// is examined all the same.
+	var gate *devices.GateError
+	if err := p.Screen.Key(ctx, ui.KeyWakeup); err != nil && !errors.As(err, &gate) {
+		return nil, p.infra("wake the phone", "check the cable and `adb devices`", err)
+	}
+	h, err := p.Device.Health(ctx)
+	if err != nil {
+		return nil, p.infra("examine the phone", "check the cable and `adb devices`", err)
+	}
+	var found, advice []string
+	for _, v := range h.Is(devices.Unfit) {
+		found, advice = append(found, v.Name+": "+v.Found), append(advice, v.Advice)
+	}
+	if len(found) > 0 {
+		return h, p.infra("examine the phone", strings.Join(advice, "; "), errors.New(strings.Join(found, "; ")))
+	}
+	return h, nil
+}
+
+// blindSpots says in words what the instruments would not have seen.
+func blindSpots(h devices.Health) []string {
+	var out []string
+	for _, v := range h.Is(devices.BlindSpot) {
+		out = append(out, "blind spot: "+v.Name+" "+v.Found)
+	}
+	return out
+}
+
+// orNone joins blind spots for a sentence.
+func orNone(spots []string) string {
+	if len(spots) == 0 {
+		return "no blind spot"
+	}
+	return strings.Join(spots, ", ")
+}
