@@ -28,7 +28,8 @@ func doctorCommand() *cobra.Command {
 		Long: `Doctor asks the ADB servers of the farm for their phones and looks at those that
 the farm lists: state, build, and what each instrument could record. A phone that
 is not listed is only named. Nothing on a phone is changed, except that what an
-earlier run left is undone.
+earlier run left is undone: whether it accepts taps and settings is tried by a
+key without a meaning and by writing a setting that it holds already.
 
 Exit status: 0 when every listed phone can be used, 1 when one cannot, 2 when the
 farm cannot be read.`,
@@ -130,11 +131,7 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 		return false
 	}
 	row("phone", build.Model+", Android "+build.Release+", "+build.Fingerprint)
-	ok := true
-	if build.InputGate != nil && !*build.InputGate {
-		row("to do", "Developer options: turn on \"USB debugging (Security settings)\" and restart; without it the phone accepts neither taps nor a proxy")
-		ok = false
-	}
+	ok := vitals(look, row, lease.Device)
 	abilities, err := lease.Abilities(look)
 	if err != nil {
 		row("capture", err.Error())
@@ -151,7 +148,47 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 			ok = false
 		}
 	}
+	if !ok {
+		row("decides", "nothing until what is unfit or cannot run has been mended; then "+decides(able))
+		return false
+	}
 	row("decides", decides(able))
+	return true
+}
+
+// vitals writes a row for each side of the phone's health, and what to do about
+// what is not in order.
+func vitals(ctx context.Context, row func(name, text string), d *devices.Device) (ok bool) {
+	health, err := d.Health(ctx)
+	if err != nil {
+		row("to do", err.Error())
+		return false
+	}
+	for _, v := range health {
+		switch v.Standing {
+		case devices.Fit:
+			row(v.Name, v.Found)
+		case devices.BlindSpot:
+			row(v.Name, "BLIND SPOT: "+v.Found)
+		case devices.Unfit:
+			row(v.Name, "UNFIT: "+v.Found)
+		case devices.Unknown:
+			row(v.Name, "unknown: "+v.Found)
+		}
+	}
+	ok = len(health.Is(devices.Unfit)) == 0
+	if err := d.ProbeInput(ctx); err != nil {
+		row("input", "UNFIT: "+err.Error())
+		row("to do", "Developer options: turn on \"USB debugging (Security settings)\" and restart; without it the phone accepts neither taps nor a proxy")
+		ok = false
+	} else {
+		row("input", "taps and settings are accepted")
+	}
+	for _, v := range health {
+		if v.Advice != "" {
+			row("to do", v.Name+": "+v.Advice)
+		}
+	}
 	return ok
 }
 

@@ -32,6 +32,7 @@ var commands = []func() *cobra.Command{
 	inspectCommand,
 	simCommand,
 	doctorCommand,
+	farmCommand,
 }
 
 // A statusError ends the command with a status. Without an inner error nothing

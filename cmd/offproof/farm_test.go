@@ -1,0 +1,106 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/sim"
+	"github.com/offproof/offproof/harness/rig"
+)
+
+// bench starts simulated phones.
+func bench(t *testing.T, phones int) *sim.World {
+	t.Helper()
+	w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), Phones: make([]sim.PhoneConfig, phones)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func fault(t *testing.T, p *sim.Phone, name string) {
+	t.Helper()
+	if err := p.Fault(t.Context(), name, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFarmInitListsWhatCanBeUsed(t *testing.T) {
+	w := bench(t, 3)
+	fault(t, w.Phones()[1], "unauthorized")
+	fault(t, w.Phones()[2], "offline")
+	path := filepath.Join(t.TempDir(), "farm.yaml")
+	stdout, stderr, status := offproof(t, nil, "farm", "init", "--adb", w.ADB(), "--out", path)
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, %q", status, stderr)
+	}
+	farm, err := rig.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(farm.Phones) != 1 || farm.Phones[0].Serial != w.Phones()[0].Serial() || farm.Phones[0].Note != "Redmi Note 8" || farm.Servers[0] != w.ADB() {
+		t.Errorf("it lists %+v of %v", farm.Phones, farm.Servers)
+	}
+	for _, want := range []string{"1 of 3", "Allow USB debugging", "does not answer", "doctor --farm"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it does not say %q:\n%s", want, stdout)
+		}
+	}
+	before, err := os.ReadFile(path) //nolint:gosec // Our own file.
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, status = offproof(t, nil, "farm", "init", "--adb", w.ADB(), "--out", path)
+	after, _ := os.ReadFile(path) //nolint:gosec // Our own file.
+	if status != 2 || !strings.Contains(stderr, "is there already") || string(after) != string(before) {
+		t.Errorf("a file that is there: status %d, %q", status, stderr)
+	}
+}
+
+func TestFarmInitWithoutPhones(t *testing.T) {
+	w := bench(t, 1)
+	path := filepath.Join(t.TempDir(), "farm.yaml")
+	fault(t, w.Phones()[0], "unauthorized")
+	stdout, _, status := offproof(t, nil, "farm", "init", "--adb", w.ADB(), "--out", path)
+	if _, err := os.Stat(path); status != 1 || err == nil || !strings.Contains(stdout, "Allow USB debugging") {
+		t.Errorf("status %d, %v: %s", status, err, stdout)
+	}
+	_, stderr, status := offproof(t, nil, "farm", "init", "--adb", "127.0.0.1:1", "--out", path)
+	if status != 2 || !strings.Contains(stderr, "adb start-server") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("no server: status %d, %q", status, stderr)
+	}
+}
+
+func TestDoctorSaysWhatIsUnfit(t *testing.T) {
+	w := bench(t, 1)
+	stdout, stderr, status := offproof(t, nil, "doctor", "--farm", w.FarmFile())
+	if status != 0 {
+		t.Fatalf("a phone that is well: status %d: %s%s", status, stdout, stderr)
+	}
+	d := devices.Open(w.ADB(), w.Phones()[0].Serial())
+	if _, err := d.Output(t.Context(), "settings", "put", "global", "low_power", "1"); err != nil {
+		t.Fatal(err)
+	}
+	before := w.Phones()[0].Truth()
+	stdout, _, status = offproof(t, nil, "doctor", "--farm", w.FarmFile())
+	if status != 1 || !strings.Contains(stdout, "UNFIT: on") || !strings.Contains(stdout, "turn the battery saver off") || !strings.Contains(stdout, "nothing until") {
+		t.Errorf("status %d:\n%s", status, stdout)
+	}
+	after := w.Phones()[0].Truth()
+	for key, value := range before.Settings {
+		if after.Settings[key] != value {
+			t.Errorf("doctor changed %s from %q to %q", key, value, after.Settings[key])
+		}
+	}
+	if len(after.Settings) != len(before.Settings) {
+		t.Errorf("doctor left %d settings of %d", len(after.Settings), len(before.Settings))
+	}
+}
