@@ -42,6 +42,8 @@ type Phone struct {
 	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
 	roots    *x509.CertPool
 
+	transport *adbd.Transport // nil unless the world has been asked for it
+
 	mu      sync.Mutex
 	booting bool
 	rest    adbd.State // that in which it stands when nothing keeps it from its hosts
@@ -163,6 +165,16 @@ func (p *Phone) end() {
 // Serial is the phone's ADB serial, with the world's id in it.
 func (p *Phone) Serial() string { return p.serial }
 
+// Transport is the address for `adb connect`, which is the phone's serial at the
+// genuine ADB server that is connected to it. It is empty unless Config.Transport
+// is set.
+func (p *Phone) Transport() string {
+	if p.transport == nil {
+		return ""
+	}
+	return p.transport.Addr()
+}
+
 // Personality is the name of what the phone's browser does.
 func (p *Phone) Personality() string { return p.browser.Personality().Name }
 
@@ -190,6 +202,9 @@ func (p *Phone) State() string { return string(p.w.adb.StateOf(p.serial)) }
 // setState changes how the phone stands to its hosts, at every door.
 func (p *Phone) setState(to adbd.State) {
 	p.w.adb.SetState(p.serial, to)
+	if p.transport != nil {
+		p.transport.SetState(to)
+	}
 }
 
 // reboot takes the phone down and brings it up again after the boot time, as a

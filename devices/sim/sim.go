@@ -69,6 +69,11 @@ type Config struct {
 	Pace float64
 	// ADB, SOCKS and Control are listen addresses; empty means 127.0.0.1:0.
 	ADB, SOCKS, Control string
+	// Transport, when set, is host:port of a genuine ADB server, such as
+	// 127.0.0.1:5037. Each phone then listens for it as adbd does, and farm-adb.yaml
+	// names the phones by their addresses, as that server does once it has
+	// connected to them.
+	Transport string
 	// Dir receives roots.pem, farm.yaml, and in time the farm's state and
 	// evidence; empty means a temporary folder that Close removes.
 	Dir string
@@ -177,6 +182,11 @@ func (w *World) start(ctx, life context.Context) error {
 			return err
 		}
 		w.phones = append(w.phones, p)
+		if w.cfg.Transport != "" {
+			if p.transport, err = p.daemon.Listen(ctx, adbd.TransportConfig{Addr: "127.0.0.1:0", Secure: true}); err != nil {
+				return fmt.Errorf("sim: open the door of %s: %w", p.serial, err)
+			}
+		}
 		w.adb.Add(p.daemon, adbd.Device)
 	}
 	if w.socks, err = listen(ctx, w.cfg.SOCKS); err != nil {
@@ -220,7 +230,11 @@ func (w *World) writeFiles() error {
 		}
 		w.dir, w.made = dir, true
 	}
-	for name, text := range map[string][]byte{"roots.pem": w.net.Roots(), "farm.yaml": w.FarmYAML()} {
+	files := map[string][]byte{"roots.pem": w.net.Roots(), "farm.yaml": w.FarmYAML()}
+	if w.cfg.Transport != "" {
+		files[transportFarm] = w.farmYAML(w.cfg.Transport, (*Phone).Transport)
+	}
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(w.dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("sim: write %s: %w", name, err)
 		}
@@ -257,11 +271,13 @@ func (w *World) Ledger() *internet.Ledger { return w.net.Ledger() }
 func (w *World) Events() *web.Events { return w.events }
 
 // FarmYAML is a farm.yaml that names this world's phones.
-func (w *World) FarmYAML() []byte {
+func (w *World) FarmYAML() []byte { return w.farmYAML(w.ADB(), (*Phone).Serial) }
+
+func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "version: 1\nadb: [{server: %q}]\nphones:\n", w.ADB())
+	fmt.Fprintf(&b, "version: 1\nadb: [{server: %q}]\nphones:\n", server)
 	for _, p := range w.phones {
-		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", p.serial, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", serial(p), "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
 	}
 	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n", w.SOCKS(), w.cfg.Pace, w.cfg.Floor)
 	return []byte(b.String())
@@ -269,6 +285,18 @@ func (w *World) FarmYAML() []byte {
 
 // FarmFile is the path of the farm.yaml that was written.
 func (w *World) FarmFile() string { return filepath.Join(w.dir, "farm.yaml") }
+
+// transportFarm is the farm.yaml for a genuine ADB server.
+const transportFarm = "farm-adb.yaml"
+
+// TransportFile is the path of the farm.yaml for the genuine ADB server of
+// Config.Transport, empty without one.
+func (w *World) TransportFile() string {
+	if w.cfg.Transport == "" {
+		return ""
+	}
+	return filepath.Join(w.dir, transportFarm)
+}
 
 // StopADB stops the ADB server, as adb kill-server does.
 func (w *World) StopADB() { w.adb.Stop() }
@@ -295,6 +323,9 @@ func (w *World) Close() error {
 			_ = w.socks.Close()
 		}
 		for _, p := range w.phones {
+			if p.transport != nil {
+				p.transport.Close()
+			}
 			p.end()
 		}
 		if w.net != nil {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +50,12 @@ func talk(t testing.TB, s *door.Server, requests ...string) (net.Conn, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	return conn, ask(t, conn, requests...)
+}
+
+// ask sends requests over a connection and returns what answers the last.
+func ask(t testing.TB, conn net.Conn, requests ...string) string {
+	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +69,10 @@ func talk(t testing.TB, s *door.Server, requests ...string) (net.Conn, string) {
 			t.Fatalf("%s: no answer: %v", r, err)
 		}
 		if answer = string(word[:]); answer == "FAIL" {
-			return conn, "FAIL " + block(t, conn)
+			return "FAIL " + block(t, conn)
 		}
 	}
-	return conn, answer
+	return answer
 }
 
 func block(t testing.TB, r io.Reader) string {
@@ -419,21 +427,30 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte("LIST\x01\x00\x00\x00/QUIT"), uint8(2))
 	f.Add([]byte("\xff\xff\xff\xff\xff"), uint8(1))
 	f.Add([]byte("ffff"), uint8(0))
+	s := serve(f, fakephone.New("AAA"))
 	f.Fuzz(func(t *testing.T, data []byte, where uint8) {
 		if strings.Contains(string(data), "forward") {
 			return // it would open ports of this host
 		}
-		s := serve(t, fakephone.New("AAA"))
-		requests := [][]string{nil, {"host:transport:AAA", "shell,v2,raw:cat"}, {"host:transport:AAA", "sync:"}, {"host:transport:AAA"}}
-		conn, _ := talk(t, s, requests[int(where)%len(requests)]...)
-		_, _ = conn.Write(data)
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.CloseWrite()
+		if !s.Running() { // It was asked to end.
+			if err := s.Start(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		_, err := io.Copy(io.Discard, conn)
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
+		ours, its, err := fakephone.Pair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+		var served sync.WaitGroup
+		served.Go(func() { s.Serve(t.Context(), its) })
+		defer served.Wait()
+		requests := [][]string{nil, {"host:transport:AAA", "shell,v2,raw:cat"}, {"host:transport:AAA", "sync:"}, {"host:transport:AAA"}}
+		ask(t, ours, requests[int(where)%len(requests)]...)
+		_, _ = ours.Write(data)
+		_ = ours.CloseWrite()
+		_ = ours.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, ours); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("the server goes on with a client that has said everything")
 		}
 	})

@@ -115,10 +115,14 @@ func (p *device) Open(_ context.Context, script string, mode adbd.Mode, out, err
 	return s, nil
 }
 
-func (p *device) Dial(context.Context, int) (net.Conn, error) { return nil, errors.New("refused") }
+// A port of this host stands for one of the phone.
+
+func (p *device) Dial(ctx context.Context, port int) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
 
 func (p *device) Listen(port int) (net.Listener, error) {
-	// A port of this host stands for one of the phone.
 	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // A test.
 }
 
