@@ -75,7 +75,7 @@ func (d *Device) look(ctx context.Context, ask time.Duration) sight {
 	case err != nil: // It answered a moment ago.
 		return sight{ServerSilent, StateUnknown, err}
 	case state != StateDevice:
-		return sight{ailmentOf(state), state, fmt.Errorf("devices: phone %s: its ADB state is %q: %s", d.serial, state, state.Advice())}
+		return sight{ailmentOf(state), state, fmt.Errorf("its ADB state is %q", state)}
 	}
 	return d.lookAtAndroid(ctx, ask)
 }
@@ -137,12 +137,12 @@ func (d *Device) lookAtAndroid(ctx context.Context, ask time.Duration) sight {
 		case over(ctx) != nil:
 			return sight{AilmentUnknown, StateDevice, over(ctx)}
 		case over(short) != nil:
-			return sight{Mute, StateDevice, fmt.Errorf("devices: phone %s: no answer within %v", d.serial, ask)}
+			return sight{Mute, StateDevice, fmt.Errorf("no answer within %v", ask)}
 		}
 		return sight{Cut, StateDevice, err}
 	}
 	if said := strings.TrimSpace(string(result.Stdout)); said != "1" || result.Exit != 0 {
-		return sight{Starting, StateDevice, fmt.Errorf("devices: phone %s: sys.boot_completed is %q, exit status %d: %s", d.serial, said, result.Exit, excerpt(result))}
+		return sight{Starting, StateDevice, fmt.Errorf("sys.boot_completed is %q, exit status %d: %s", said, result.Exit, excerpt(result))}
 	}
 	return sight{Healthy, StateDevice, nil}
 }
@@ -163,7 +163,25 @@ func (d *Device) WaitStarted(ctx context.Context, ask time.Duration) error {
 	if s.ailment == Healthy {
 		return nil
 	}
-	return fmt.Errorf("devices: phone %s: wait until Android has started: %s: %w", d.serial, s.ailment, s.err)
+	return fmt.Errorf("devices: phone %s: wait until Android has started: %s: %s: %w", d.serial, s.ailment, s.advice(), s.err)
+}
+
+// WaitRestarted waits until Android has started from another kernel than the one
+// with that mark; an empty mark is none. When ctx ends before, the error says
+// what was in the way at last.
+func (d *Device) WaitRestarted(ctx context.Context, mark string, ask time.Duration) error {
+	for {
+		if err := d.WaitStarted(ctx, ask); err != nil {
+			return err
+		}
+		now, err := d.BootID(ctx)
+		if err == nil && (mark == "" || now != mark) {
+			return nil
+		}
+		if err := pause(ctx, retryPause); err != nil {
+			return fmt.Errorf("devices: phone %s: wait until it has restarted: it has not: %w", d.serial, err)
+		}
+	}
 }
 
 // await looks again and again until the phone is healthy or ctx ends, and

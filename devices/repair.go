@@ -49,6 +49,9 @@ type Repair struct {
 	// Power takes the power off the phone's USB port and gives it back, as a hub
 	// can; nil where none can.
 	Power func(ctx context.Context) error
+	// Seen is true where the phone was attached before: then one that is not
+	// attached may be on its way back, and is waited for.
+	Seen bool
 	// Screen reads the screen once; nil where the screen is not in doubt.
 	Screen func(ctx context.Context) error
 
@@ -118,7 +121,7 @@ type remedy struct {
 // remedies are those at hand for this phone, gentle ones first.
 func (r *Repair) remedies(l RepairLimits) []remedy {
 	list := []remedy{
-		{name: "wait", against: []Ailment{Unlisted, Cut, Mute, ServerSilent}, most: 2, settle: l.Settle},
+		{name: "wait", against: []Ailment{Cut, Mute, ServerSilent}, most: 2, settle: l.Settle},
 		// Old servers call a phone unauthorized for as long as the keys are tried.
 		{name: "wait a moment", against: []Ailment{NeedsPerson}, most: 1, settle: l.Settle / 5},
 		{name: "wait for Android", against: []Ailment{Starting, Elsewhere}, most: 2, settle: l.Boot},
@@ -128,6 +131,7 @@ func (r *Repair) remedies(l RepairLimits) []remedy {
 			list = append(list, m)
 		}
 	}
+	add(r.Seen, remedy{name: "wait for the phone", against: []Ailment{Unlisted}, most: 1, settle: l.Settle})
 	add(r.Server != nil, remedy{
 		name: "start the ADB server", against: []Ailment{ServerGone}, most: 2, limit: l.Boot, settle: l.Settle,
 		do: func(ctx context.Context, _ sight) error { return r.Server(ctx, false) },
@@ -154,7 +158,7 @@ func (r *Repair) remedies(l RepairLimits) []remedy {
 		name: "take the USB port's power", against: []Ailment{Unlisted, Cut, Mute}, most: 2, limit: l.Boot, settle: 2 * l.Settle,
 		do: func(ctx context.Context, _ sight) error { return r.Power(ctx) },
 	})
-	add(true, remedy{name: "wait for a restart", against: []Ailment{Unlisted}, most: 1, settle: l.Boot})
+	add(r.Seen, remedy{name: "wait for a restart", against: []Ailment{Unlisted}, most: 1, settle: l.Boot})
 	add(r.Journal != nil, remedy{
 		name: "restart the phone", against: []Ailment{Mute, Starting, ScreenStuck}, most: 1, limit: l.Boot, settle: l.Settle,
 		do: func(ctx context.Context, s sight) error {

@@ -69,7 +69,7 @@ func newWard(t *testing.T) *ward {
 		t.Fatal(err)
 	}
 	w.repair = &devices.Repair{
-		Device: devices.Open(world.ADB(), w.p.Serial()), Journal: journal, Limits: quick(),
+		Device: devices.Open(world.ADB(), w.p.Serial()), Journal: journal, Limits: quick(), Seen: true,
 		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	}
 	return w
@@ -120,7 +120,7 @@ func TestRepair(t *testing.T) {
 	}{
 		"a healthy phone":                     {},
 		"a connection that is dead":           {fault: "stale", last: "reconnect", bench: bench{power: true, server: true}, never: []string{"take the USB port's power", "restart the phone", "start the ADB server"}},
-		"a phone that is back soon":           {fault: "unplug", arg: "15s", last: "wait", bench: bench{power: true}, never: []string{"take the USB port's power"}},
+		"a phone that is back soon":           {fault: "unplug", arg: "15s", last: "wait for the phone", bench: bench{power: true}, never: []string{"take the USB port's power"}},
 		"a phone that restarts":               {fault: "reboot", last: "wait for a restart", bench: bench{}},
 		"a phone that hangs on its port":      {fault: "offline", last: "take the USB port's power", bench: bench{power: true, server: true}, never: []string{"restart the phone", "start the ADB server"}},
 		"a phone that has gone from its port": {fault: "unplug", last: "take the USB port's power", bench: bench{power: true}},
@@ -149,7 +149,7 @@ func TestRepair(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := names(tried)
-			if last := strings.Join(got[max(0, len(got)-1):], ""); last != c.last && !(c.fault == "reboot" && last == "wait") {
+			if last := strings.Join(got[max(0, len(got)-1):], ""); last != c.last && !(c.fault == "reboot" && last == "wait for the phone") {
 				t.Errorf("tried %v, wanted %q to help", got, c.last)
 			}
 			for _, n := range c.never {
@@ -178,7 +178,7 @@ func TestRepairEnds(t *testing.T) {
 		tried   []string
 		advice  string
 	}{
-		"unplugged":     {"unplug", devices.Unlisted, []string{"wait", "wait", "take the USB port's power", "take the USB port's power", "wait for a restart"}, "check cable"},
+		"unplugged":     {"unplug", devices.Unlisted, []string{"wait for the phone", "take the USB port's power", "take the USB port's power", "wait for a restart"}, "check cable"},
 		"offline":       {"offline", devices.Cut, []string{"wait", "wait", "reconnect", "reconnect", "take the USB port's power", "take the USB port's power"}, "plug it in again"},
 		"unauthorized":  {"unauthorized", devices.NeedsPerson, []string{"wait a moment"}, "Allow USB debugging"},
 		"no ADB server": {"adb-down", devices.ServerGone, []string{"start the ADB server", "start the ADB server"}, "server: hook"},
@@ -217,6 +217,17 @@ func TestRepairEnds(t *testing.T) {
 				t.Errorf("the other phone was changed: %v", got)
 			}
 		})
+	}
+}
+
+// TestUnknownPhoneIsNotWaitedFor has a serial that was mistyped.
+func TestUnknownPhoneIsNotWaitedFor(t *testing.T) {
+	w := newWard(t)
+	r := &devices.Repair{Device: devices.Open(w.w.ADB(), "R58M0000000")}
+	_, err := r.Run(within(t), nil)
+	var repair *devices.RepairError
+	if !errors.As(err, &repair) || repair.Ailment != devices.Unlisted || len(repair.Tried) != 0 || !strings.Contains(err.Error(), "nothing that this program may do helps") {
+		t.Errorf("got %v", err)
 	}
 }
 

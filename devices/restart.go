@@ -45,14 +45,15 @@ func (r Restart) prepare(ctx context.Context, d *Device) (undo, error) {
 	short, cancel := context.WithTimeout(ctx, r.ask())
 	defer cancel()
 	u := &restartUndo{Why: r.Why}
-	if id, err := d.bootID(short); err == nil {
+	if id, err := d.BootID(short); err == nil {
 		u.Boot = id
 	}
 	return u, ctx.Err()
 }
 
-// bootID is the mark of the kernel that runs, empty when the phone has none.
-func (d *Device) bootID(ctx context.Context) (string, error) {
+// BootID is the mark of the kernel that runs: another one after each restart.
+// It is empty when the phone does not tell.
+func (d *Device) BootID(ctx context.Context) (string, error) {
 	result, err := d.Script(ctx, bootIDScript)
 	if err != nil || result.Exit != 0 {
 		return "", err
@@ -93,8 +94,8 @@ func (r Restart) apply(ctx context.Context, d *Device, u undo) error {
 	if err := d.WaitStarted(ctx, r.ask()); err != nil {
 		return err
 	}
-	before := u.(*restartUndo).Boot //nolint:forcetypeassert // prepare made it.
-	after, err := d.bootID(ctx)
+	before := u.(*restartUndo).Boot
+	after, err := d.BootID(ctx)
 	if err != nil {
 		return fmt.Errorf("devices: restart phone %s: read back: %w", d.serial, err)
 	}

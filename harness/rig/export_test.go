@@ -3,9 +3,16 @@ package rig
 import (
 	"context"
 	"log/slog"
+
+	"github.com/offproof/offproof/devices"
 )
 
 // MendServer starts an ADB server, ending it first if it has hung.
 func (r *Rig) MendServer(ctx context.Context, server string, hook func(context.Context) error, hung bool, log *slog.Logger) error {
 	return r.mendServer(ctx, server, hook, hung, log)
+}
+
+// Change changes the leased phone through its journal, as the proxy does.
+func (l *Lease) Change(ctx context.Context, c devices.Undoable) error {
+	return l.journal.Change(ctx, l.Device, c)
 }

@@ -36,6 +36,9 @@ type Rig struct {
 	Farm *Farm
 	// Collectors is the list of who collects.
 	Collectors *collector.List
+	// Repair is true where a phone that cannot be used is to be mended at its
+	// lease and after it, which may restart it and its ADB server.
+	Repair bool
 
 	register sync.Mutex
 	roots    *x509.CertPool
@@ -65,6 +68,7 @@ func New(f *Farm) (*Rig, error) {
 
 func (r *Rig) locks() string    { return filepath.Join(r.Farm.State, "locks") }
 func (r *Rig) journals() string { return filepath.Join(r.Farm.State, "journal") }
+func (r *Rig) known() string    { return filepath.Join(r.Farm.State, "phones") }
 func (r *Rig) canaries() string { return filepath.Join(r.Farm.State, "canaries.jsonl") }
 
 // phone returns what the farm says of a serial.
@@ -113,6 +117,13 @@ type Lease struct {
 	config  FarmPhone
 	lock    *devices.Lease
 	journal *devices.Journal
+
+	// known is what earlier leases remember of the phone; repairs are the remedies
+	// that were tried under this one.
+	known   devices.Known
+	repairs []string
+	log     *slog.Logger
+	done    memory
 }
 
 // Lease takes one of the serials, waiting until it is free or ctx ends, and
@@ -135,32 +146,57 @@ func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
 	return l, nil
 }
 
+// take examines a locked phone, and once more from the start after a repair.
 func (r *Rig) take(ctx context.Context, lock *devices.Lease) (*Lease, error) {
-	config, err := r.phone(lock.Serial())
+	l, err := r.newLease(ctx, lock)
 	if err != nil {
 		return nil, err
 	}
-	entry, err := r.find(ctx, lock.Serial())
-	if err != nil {
+	first := l.examine(ctx)
+	if first == nil {
+		return l, nil
+	}
+	if !r.Repair {
+		return nil, first
+	}
+	if err := l.Mend(ctx, first); err != nil {
+		return nil, fmt.Errorf("%w; %w", first, err)
+	}
+	if err := l.examine(ctx); err != nil {
 		return nil, err
-	}
-	journal, err := devices.OpenJournal(r.journals(), lock.Serial())
-	if err != nil {
-		return nil, fmt.Errorf("rig: open journal: %w", err)
-	}
-	l := &Lease{Device: entry.Device(), rig: r, config: config, lock: lock, journal: journal}
-	if err := l.restore(ctx); err != nil {
-		return nil, &harness.InfrastructureError{
-			Stage: "undo what an earlier run left", Device: lock.Serial(), Advice: "the journal " + journal.Path() + " says what is still to be undone", Err: err,
-		}
 	}
 	return l, nil
 }
 
-// Release undoes every change to the phone and gives it back. What could not
-// be undone stays in the journal for the next lease.
+// examine finds the phone and undoes what an earlier run left on it.
+func (l *Lease) examine(ctx context.Context) error {
+	entry, err := l.rig.find(ctx, l.lock.Serial())
+	if err != nil {
+		return err
+	}
+	l.Device = entry.Device()
+	if err := l.restore(ctx); err != nil {
+		return &harness.InfrastructureError{
+			Stage: "undo what an earlier run left", Device: l.lock.Serial(), Advice: "the journal " + l.journal.Path() + " says what is still to be undone", Err: err,
+		}
+	}
+	_, err = l.recognise(ctx, "")
+	return err
+}
+
+// Release undoes every change to the phone and gives it back. A phone that does
+// not answer is mended first. What could not be undone stays in the journal for
+// the next lease.
 func (l *Lease) Release(ctx context.Context) error {
-	err := l.restore(ctx)
+	err := l.journal.Undo(ctx, l.Device)
+	if err != nil && l.rig.Repair && ctx.Err() == nil {
+		if mended := l.Mend(ctx, err); mended != nil {
+			return errors.Join(err, mended, l.lock.Release())
+		}
+	}
+	if err != nil {
+		err = l.restore(ctx)
+	}
 	return errors.Join(err, l.lock.Release())
 }
 
@@ -195,14 +231,17 @@ type Options struct {
 // Phone makes the leased phone ready to be observed, with its evidence going
 // into run.
 func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
-	known, err := l.rig.known(l.Device.Serial())
+	planted, err := l.rig.planted(l.Device.Serial())
 	if err != nil {
 		return nil, err
+	}
+	if o.Log != nil {
+		l.done.replay(o.Log) // What was done to the phone before belongs to its run.
 	}
 	p := &harness.Phone{
 		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
 		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
-		Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: known, Register: l.rig.remember,
+		Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
 		Track: func(ctx context.Context, state func(string)) error {
 			return l.Device.Watch(ctx, func(s devices.State) error {
 				state(string(s))
@@ -246,8 +285,8 @@ func (l *Lease) Abilities(ctx context.Context) (map[string]capture.Ability, erro
 	return out, nil
 }
 
-// known reads the canaries that were ever planted on a phone.
-func (r *Rig) known(serial string) ([]canary.Canary, error) {
+// planted reads the canaries that were ever planted on a phone.
+func (r *Rig) planted(serial string) ([]canary.Canary, error) {
 	f, err := os.Open(r.canaries())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
