@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/offproof/offproof/devices/adb"
 )
@@ -83,23 +85,41 @@ func (e Entry) Model() string { return e.Props["model"] }
 // Device names the entry's phone.
 func (e Entry) Device() *Device { return Open(e.Server, e.Serial) }
 
+// serverLimit bounds the question for the phones of one server.
+const serverLimit = 15 * time.Second
+
 // Inventory lists every phone of the servers, in every state. No servers means
-// the default one. The error joins what went wrong with single servers, and the
-// entries of the others are returned all the same.
+// the default one. The servers are asked at once, each within a limit, so that a
+// dead one hides no phone of the others: the error joins what went wrong with
+// single servers, and the entries of the others are returned all the same.
 func Inventory(ctx context.Context, servers []string) ([]Entry, error) {
 	if len(servers) == 0 {
 		servers = []string{adb.DefaultAddr}
 	}
+	type answer struct {
+		entries []Entry
+		err     error
+	}
+	answers := make([]answer, len(servers))
+	var asking sync.WaitGroup
+	for i, server := range servers {
+		asking.Go(func() {
+			ask, cancel := context.WithTimeout(ctx, serverLimit)
+			defer cancel()
+			entries, err := inventory(ask, server)
+			if err != nil {
+				err = fmt.Errorf("devices: list phones of %s: %w", server, err)
+			}
+			answers[i] = answer{entries, err}
+		})
+	}
+	asking.Wait()
 	var (
 		all    []Entry
 		failed []error
 	)
-	for _, server := range servers {
-		entries, err := inventory(ctx, server)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("devices: list phones of %s: %w", server, err))
-		}
-		all = append(all, entries...)
+	for _, a := range answers {
+		all, failed = append(all, a.entries...), append(failed, a.err)
 	}
 	return all, errors.Join(failed...)
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -106,6 +107,55 @@ func (p *Pool) Acquire(ctx context.Context, serials []string) (*Lease, error) {
 			return nil, &BusyError{Holders: holders, Err: err}
 		}
 	}
+}
+
+// AcquireAll leases all of the serials or none, and waits until ctx ends if one
+// of them is taken. It holds nothing while it waits and locks in the order of
+// the serials, so requests that overlap cannot wait for each other. The error of
+// a wait that ended is a *BusyError.
+func (p *Pool) AcquireAll(ctx context.Context, serials []string) ([]*Lease, error) {
+	wanted := slices.Compact(slices.Sorted(slices.Values(serials)))
+	if len(wanted) == 0 || len(wanted) != len(serials) {
+		return nil, errors.New("devices: lease phones: none was named, or one twice")
+	}
+	if err := os.MkdirAll(p.Locks, 0o700); err != nil {
+		return nil, fmt.Errorf("devices: lease phones: make lock folder: %w", err)
+	}
+	told := ""
+	for {
+		leases, taken, err := tryAll(p.Locks, wanted)
+		if err != nil || taken == nil {
+			return leases, err
+		}
+		holders := []Holder{*taken}
+		if now := fmt.Sprint(holders); p.Waiting != nil && now != told {
+			told = now
+			p.Waiting(holders)
+		}
+		if err := pause(ctx, leasePoll); err != nil {
+			return nil, &BusyError{Holders: holders, Err: err}
+		}
+	}
+}
+
+// tryAll locks every serial, or none and says who has the first that is taken.
+func tryAll(dir string, serials []string) (leases []*Lease, taken *Holder, err error) {
+	for _, serial := range serials {
+		lease, err := tryLease(dir, serial)
+		if err == nil {
+			leases = append(leases, lease)
+			continue
+		}
+		for _, l := range leases {
+			err = errors.Join(err, l.Release())
+		}
+		if !errors.Is(err, errLocked) {
+			return nil, nil, fmt.Errorf("devices: lease phone %s: %w", serial, err)
+		}
+		holder := readHolder(dir, serial)
+		return nil, &holder, nil
+	}
+	return leases, nil, nil
 }
 
 // tryLease locks one phone's file, or returns errLocked. The file is never

@@ -159,3 +159,71 @@ func TestAcquireNothing(t *testing.T) {
 		t.Error("a lease of no phone")
 	}
 }
+
+func TestSeveralPhonesAreLeasedAllOrNone(t *testing.T) {
+	pool := &devices.Pool{Locks: t.TempDir()}
+	one, err := pool.Acquire(t.Context(), []string{"b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var busy *devices.BusyError
+	if _, err := pool.AcquireAll(ctx, []string{"a", "b", "c"}); !errors.As(err, &busy) || busy.Holders[0].Serial != "b" {
+		t.Errorf("one of three is taken: %v", err)
+	}
+	// None of the others was kept.
+	rest, err := pool.AcquireAll(within(t), []string{"c", "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range append(rest, one) {
+		if err := l.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, serials := range [][]string{nil, {"a", "a"}} {
+		if _, err := pool.AcquireAll(within(t), serials); err == nil {
+			t.Errorf("%v: leased", serials)
+		}
+	}
+}
+
+// Requests that overlap in any order must all come to their end.
+func TestOverlappingRequestsDoNotWaitForEachOther(t *testing.T) {
+	pool := &devices.Pool{Locks: t.TempDir()}
+	var held [3]atomic.Int32
+	serials := []string{"a", "b", "c"}
+	var group errgroup.Group
+	for _, want := range [][]int{{0, 1}, {1, 0}, {1, 2}, {2, 0}, {2, 1, 0}} {
+		group.Go(func() error {
+			for range 3 {
+				var names []string
+				for _, i := range want {
+					names = append(names, serials[i])
+				}
+				leases, err := pool.AcquireAll(within(t), names)
+				if err != nil {
+					return err
+				}
+				for _, i := range want {
+					if held[i].Add(1) != 1 {
+						return fmt.Errorf("%s is leased twice", serials[i])
+					}
+				}
+				for _, i := range want {
+					held[i].Add(-1)
+				}
+				for _, l := range leases {
+					if err := l.Release(); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
