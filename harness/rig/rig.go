@@ -39,6 +39,8 @@ type Rig struct {
 	// Repair is true where a phone that cannot be used is to be mended at its
 	// lease and after it, which may restart it and its ADB server.
 	Repair bool
+	// Waiting, if set, is told who has the phones when a lease has to wait.
+	Waiting func([]devices.Holder)
 
 	register sync.Mutex
 	roots    *x509.CertPool
@@ -66,10 +68,11 @@ func New(f *Farm) (*Rig, error) {
 	return r, nil
 }
 
-func (r *Rig) locks() string    { return filepath.Join(r.Farm.State, "locks") }
-func (r *Rig) journals() string { return filepath.Join(r.Farm.State, "journal") }
-func (r *Rig) known() string    { return filepath.Join(r.Farm.State, "phones") }
-func (r *Rig) canaries() string { return filepath.Join(r.Farm.State, "canaries.jsonl") }
+func (r *Rig) locks() string      { return filepath.Join(r.Farm.State, "locks") }
+func (r *Rig) known() string      { return filepath.Join(r.Farm.State, "phones") }
+func (r *Rig) journals() string   { return filepath.Join(r.Farm.State, "journal") }
+func (r *Rig) quarantine() string { return filepath.Join(r.Farm.State, "quarantine") }
+func (r *Rig) canaries() string   { return filepath.Join(r.Farm.State, "canaries.jsonl") }
 
 // phone returns what the farm says of a serial.
 func (r *Rig) phone(serial string) (FarmPhone, error) {
@@ -88,6 +91,18 @@ func (r *Rig) phone(serial string) (FarmPhone, error) {
 func (r *Rig) find(ctx context.Context, serial string) (devices.Entry, error) {
 	entries, err := devices.Inventory(ctx, r.Farm.Servers)
 	var known []string
+	var servers []string
+	for _, e := range entries {
+		if e.Serial == serial {
+			servers = append(servers, e.Server)
+		}
+	}
+	if len(servers) > 1 {
+		return devices.Entry{}, &harness.InfrastructureError{
+			Stage: "lease", Device: serial, Advice: "attach it to one server only, or leave the others out of adb: in " + r.Farm.Path,
+			Err: fmt.Errorf("%d ADB servers list a phone of this serial: %s", len(servers), strings.Join(servers, ", ")),
+		}
+	}
 	for _, e := range entries {
 		if e.Serial == serial {
 			if e.State.Usable() {
@@ -135,16 +150,96 @@ func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
 			return nil, err
 		}
 	}
-	lock, err := devices.Acquire(ctx, r.locks(), serials)
+	for {
+		free, err := r.free(serials)
+		if err != nil {
+			return nil, err
+		}
+		lock, err := r.lock(ctx, free)
+		if err != nil {
+			return nil, err
+		}
+		// Whoever had the phone before may have had a reason to take it out.
+		notice, err := r.Quarantined(lock.Serial())
+		if err == nil && notice == nil {
+			return r.open(ctx, lock)
+		}
+		if err := errors.Join(err, lock.Release()); err != nil {
+			return nil, fmt.Errorf("rig: lease %s: %w", lock.Serial(), err)
+		}
+	}
+}
+
+// Hold leases one phone for a person, who may want it because it is in
+// quarantine; it is Lease in all else.
+func (r *Rig) Hold(ctx context.Context, serial string) (*Lease, error) {
+	if _, err := r.phone(serial); err != nil {
+		return nil, err
+	}
+	lock, err := r.lock(ctx, []string{serial})
+	if err != nil {
+		return nil, err
+	}
+	return r.open(ctx, lock)
+}
+
+// lock waits for the right to one of the phones.
+func (r *Rig) lock(ctx context.Context, serials []string) (*devices.Lease, error) {
+	lock, err := (&devices.Pool{Locks: r.locks(), Waiting: r.Waiting}).Acquire(ctx, serials)
 	if err != nil {
 		return nil, &harness.InfrastructureError{Stage: "lease", Device: strings.Join(serials, " or "), Advice: "wait, or list more phones in " + r.Farm.Path, Err: err}
 	}
+	return lock, nil
+}
+
+// open makes a locked phone ready, or gives the lock back.
+func (r *Rig) open(ctx context.Context, lock *devices.Lease) (*Lease, error) {
 	l, err := r.take(ctx, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
 	return l, nil
 }
+
+// free leaves out the phones that are in quarantine, or says why none is left.
+func (r *Rig) free(serials []string) ([]string, error) {
+	var free, why []string
+	for _, s := range serials {
+		notice, err := devices.Quarantined(r.quarantine(), s)
+		switch {
+		case err != nil:
+			return nil, &harness.InfrastructureError{Stage: "lease", Device: s, Advice: "look at the file, then run `offproof farm release " + s + "`", Err: err}
+		case notice != nil:
+			why = append(why, notice.String())
+		default:
+			free = append(free, s)
+		}
+	}
+	if len(free) == 0 && len(why) > 0 {
+		return nil, &harness.InfrastructureError{
+			Stage: "lease", Device: strings.Join(serials, " or "), Advice: "mend what is wrong, then run `offproof farm release SERIAL`",
+			Err: errors.New(strings.Join(why, "; ")),
+		}
+	}
+	return free, nil
+}
+
+// Quarantine takes a listed phone out of the farm until Readmit. Whoever has it
+// leased now keeps it.
+func (r *Rig) Quarantine(serial, reason string) error {
+	if _, err := r.phone(serial); err != nil {
+		return err
+	}
+	return devices.Quarantine(r.quarantine(), serial, reason)
+}
+
+// Quarantined says why a phone is in quarantine; nil when it is not.
+func (r *Rig) Quarantined(serial string) (*devices.Notice, error) {
+	return devices.Quarantined(r.quarantine(), serial)
+}
+
+// Readmit ends a quarantine. A phone that is in none is an error.
+func (r *Rig) Readmit(serial string) error { return devices.Readmit(r.quarantine(), serial) }
 
 // take examines a locked phone, and once more from the start after a repair.
 func (r *Rig) take(ctx context.Context, lock *devices.Lease) (*Lease, error) {

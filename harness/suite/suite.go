@@ -38,6 +38,7 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
+	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/harness/rig"
 )
 
@@ -302,6 +303,11 @@ func (f *Farm) join(b []byte) {
 	}
 	if f.rig, err = rig.New(farm); err != nil {
 		ginkgo.Fail("Infrastructure: " + err.Error())
+	}
+	f.rig.Waiting = func(holders []devices.Holder) {
+		for _, h := range holders {
+			ginkgo.GinkgoWriter.Println("waiting: " + h.String())
+		}
 	}
 }
 
