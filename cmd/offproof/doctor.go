@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -43,19 +41,7 @@ farm cannot be read.`,
 }
 
 func doctor(ctx context.Context, out io.Writer, path string) error {
-	if path == "" {
-		dir, err := os.Getwd()
-		if err != nil {
-			return fmt.Errorf("doctor: %w", err)
-		}
-		if path, err = rig.Find(dir); err != nil {
-			return err
-		}
-	}
-	if path == "" {
-		return errors.New("doctor: there is no farm.yaml here: write one, or start `offproof sim` and name the one it writes with --farm")
-	}
-	farm, err := rig.Load(path)
+	farm, err := findFarm(path)
 	if err != nil {
 		return err
 	}
@@ -113,6 +99,15 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 		return false
 	}
 	row("state", string(entries[i].State))
+	if notice, err := r.Quarantined(p.Serial); err != nil || notice != nil {
+		if err != nil {
+			row("quarantine", err.Error())
+		} else {
+			row("quarantine", "since "+notice.Since.Format(time.DateTime)+": "+notice.Reason)
+		}
+		row("to do", "mend what is wrong, then run `offproof farm release "+p.Serial+"`")
+		return false
+	}
 	if !entries[i].State.Usable() {
 		row("to do", entries[i].Advice())
 		return false

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/sim"
@@ -102,5 +103,82 @@ func TestDoctorSaysWhatIsUnfit(t *testing.T) {
 	}
 	if len(after.Settings) != len(before.Settings) {
 		t.Errorf("doctor left %d settings of %d", len(after.Settings), len(before.Settings))
+	}
+}
+
+func TestQuarantinedPhoneIsNotLeased(t *testing.T) {
+	w := bench(t, 1)
+	serial := w.Phones()[0].Serial()
+	if _, stderr, status := offproof(t, nil, "farm", "quarantine", serial, "--farm", w.FarmFile()); status != 2 || !strings.Contains(stderr, "--reason") {
+		t.Errorf("without a reason: status %d, %q", status, stderr)
+	}
+	if _, stderr, status := offproof(t, nil, "farm", "quarantine", "R58M", "--reason", "x", "--farm", w.FarmFile()); status != 2 || !strings.Contains(stderr, "is not in") {
+		t.Errorf("an unlisted phone: status %d, %q", status, stderr)
+	}
+	if _, stderr, status := offproof(t, nil, "farm", "quarantine", serial, "--reason", "swollen battery", "--farm", w.FarmFile()); status != 0 {
+		t.Fatalf("status %d, %q", status, stderr)
+	}
+	farm, err := rig.Load(w.FarmFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rig.New(farm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := r.Lease(t.Context(), serial); err == nil || !strings.Contains(err.Error(), "swollen battery") || !strings.Contains(err.Error(), "farm release") {
+		t.Errorf("leased %v, %v", l, err)
+	}
+	stdout, _, status := offproof(t, nil, "doctor", "--farm", w.FarmFile())
+	if status != 1 || !strings.Contains(stdout, "swollen battery") {
+		t.Errorf("doctor: status %d:\n%s", status, stdout)
+	}
+	if _, stderr, status := offproof(t, nil, "farm", "release", serial, "--farm", w.FarmFile()); status != 0 {
+		t.Errorf("release: status %d, %q", status, stderr)
+	}
+	l, err := r.Lease(t.Context(), serial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHoldKeepsAPhoneFromOthers(t *testing.T) {
+	w := bench(t, 1)
+	serial := w.Phones()[0].Serial()
+	farm, err := rig.Load(w.FarmFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rig.New(farm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := r.Lease(t.Context(), serial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		stdout string
+		status int
+	}
+	held := make(chan answer, 1)
+	go func() {
+		stdout, _, status := offproof(t, nil, "farm", "hold", serial, "--for", "100ms", "--farm", w.FarmFile())
+		held <- answer{stdout, status}
+	}()
+	select {
+	case a := <-held:
+		t.Fatalf("it took a phone that another has: %+v", a)
+	case <-time.After(2 * time.Second):
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := <-held
+	if a.status != 0 || !strings.Contains(a.stdout, "waiting: phone "+serial+" is leased by process") || !strings.Contains(a.stdout, "-s "+serial+" shell") {
+		t.Errorf("status %d: %s", a.status, a.stdout)
 	}
 }
