@@ -136,6 +136,8 @@ func (r *Repair) remedies(l RepairLimits) []remedy {
 		name: "start the ADB server", against: []Ailment{ServerGone}, most: 2, limit: l.Boot, settle: l.Settle,
 		do: func(ctx context.Context, _ sight) error { return r.Server(ctx, false) },
 	})
+	// Somebody else may start it, as an administrator of another host does.
+	add(r.Seen, remedy{name: "wait for the ADB server", against: []Ailment{ServerGone}, most: 1, settle: l.Boot / 2})
 	add(r.Server != nil, remedy{
 		name: "restart the ADB server that has hung", against: []Ailment{ServerSilent}, most: 2, limit: l.Boot, settle: l.Settle,
 		do: func(ctx context.Context, _ sight) error { return r.Server(ctx, true) },

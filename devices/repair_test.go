@@ -124,6 +124,7 @@ func TestRepair(t *testing.T) {
 		"a phone that restarts":               {fault: "reboot", last: "wait for a restart", bench: bench{}},
 		"a phone that hangs on its port":      {fault: "offline", last: "take the USB port's power", bench: bench{power: true, server: true}, never: []string{"restart the phone", "start the ADB server"}},
 		"a phone that has gone from its port": {fault: "unplug", last: "take the USB port's power", bench: bench{power: true}},
+		"an ADB server that is back soon":     {fault: "adb-down", arg: "25s", last: "wait for the ADB server", bench: bench{power: true}, never: []string{"take the USB port's power"}},
 		"an ADB server that is gone":          {fault: "adb-down", last: "start the ADB server", bench: bench{power: true, server: true}, never: []string{"take the USB port's power"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestRepairEnds(t *testing.T) {
 		"unplugged":     {"unplug", devices.Unlisted, []string{"wait for the phone", "take the USB port's power", "take the USB port's power", "wait for a restart"}, "check cable"},
 		"offline":       {"offline", devices.Cut, []string{"wait", "wait", "reconnect", "reconnect", "take the USB port's power", "take the USB port's power"}, "plug it in again"},
 		"unauthorized":  {"unauthorized", devices.NeedsPerson, []string{"wait a moment"}, "Allow USB debugging"},
-		"no ADB server": {"adb-down", devices.ServerGone, []string{"start the ADB server", "start the ADB server"}, "server: hook"},
+		"no ADB server": {"adb-down", devices.ServerGone, []string{"start the ADB server", "start the ADB server", "wait for the ADB server"}, "server: hook"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,3 +16,6 @@ func (r *Rig) MendServer(ctx context.Context, server string, hook func(context.C
 func (l *Lease) Change(ctx context.Context, c devices.Undoable) error {
 	return l.journal.Change(ctx, l.Device, c)
 }
+
+// RecogniseServer notes that an adb of this host listens there.
+func (r *Rig) RecogniseServer(server string) error { return r.recogniseServer(server) }

@@ -88,7 +88,7 @@ func (l *Lease) recognise(ctx context.Context, by string) (android.Build, error)
 	if l.known.Saw(l.Device.Server(), build.Fingerprint, by, time.Now()) && !first {
 		l.log.Info("the phone has another build than before", "serial", l.Device.Serial(), "build", build.Fingerprint, "by", by)
 	}
-	if err := l.known.Write(l.rig.known()); err != nil {
+	if err := errors.Join(l.known.Write(l.rig.known()), l.rig.recogniseServer(l.Device.Server())); err != nil {
 		return build, &harness.InfrastructureError{Stage: "remember the build", Device: l.Device.Serial(), Advice: "check the disk of " + l.rig.known(), Err: err}
 	}
 	return build, nil

@@ -217,6 +217,7 @@ func TestLeaseThatCannotBeHad(t *testing.T) {
 		"a hub that does not switch":   {fault: "offline", hooks: map[string][]string{rig.HookPower: {"fail"}}, says: []string{"wait", "reconnect", "take the USB port's power", "exit status 3", "Run with -h", "plug it in again"}},
 		"a hook that lies":             {fault: "unplug", hooks: map[string][]string{rig.HookPower: {"post"}}, says: []string{"take the USB port's power", "check cable"}},
 		"a server elsewhere, no hook":  {addr: "127.0.0.2:0", fault: "adb-down", says: []string{"it is not this host's", "server: hook"}},
+		"a server that is no adb":      {fault: "adb-down", says: []string{"no adb was seen to listen there", "server: hook"}},
 		"a server elsewhere, bad hook": {addr: "127.0.0.2:0", fault: "adb-down", hooks: map[string][]string{rig.HookServer: {"fail"}}, says: []string{"exit status 3"}},
 		"a phone that wants a person":  {fault: "unauthorized", hooks: map[string][]string{rig.HookPower: {"post", replug}}, says: []string{"Allow USB debugging"}},
 	} {

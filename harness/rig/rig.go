@@ -42,8 +42,9 @@ type Rig struct {
 	// Waiting, if set, is told who has the phones when a lease has to wait.
 	Waiting func([]devices.Holder)
 
-	register sync.Mutex
-	roots    *x509.CertPool
+	register   sync.Mutex
+	recognised sync.Map // ports of this host whose server was looked at
+	roots      *x509.CertPool
 }
 
 // New puts a rig together: it reads the collector list and the uplink's roots,

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// serverAsk is how long an ADB server has to answer before it is called hung.
-	serverAsk = 10 * time.Second
 	// serverStart bounds adb start-server, which waits for the phones.
 	serverStart = time.Minute
 	// serverEnd is how long a killed server may take to go.
@@ -30,12 +28,12 @@ const (
 // server that answers is left alone, because it may serve anybody. Programs of
 // this host that find the same server gone do it one after the other.
 func (r *Rig) mendServer(ctx context.Context, server string, hook func(context.Context) error, hung bool, log *slog.Logger) error {
-	turn, err := devices.Acquire(ctx, filepath.Join(r.Farm.State, "servers"), []string{server})
+	turn, err := devices.Acquire(ctx, r.servers(), []string{server})
 	if err != nil {
 		return fmt.Errorf("rig: mend ADB server %s: wait for whoever mends it already: %w", server, err)
 	}
 	defer turn.Release() //nolint:errcheck // The lock goes with the process.
-	ask, cancel := context.WithTimeout(ctx, serverAsk)
+	ask, cancel := context.WithTimeout(ctx, r.repairLimits().Ask)
 	_, err = devices.ServerVersion(ask, server)
 	cancel()
 	if err == nil {
@@ -49,8 +47,11 @@ func (r *Rig) mendServer(ctx context.Context, server string, hook func(context.C
 	if err != nil {
 		return fmt.Errorf("rig: mend ADB server %s: %w", server, err)
 	}
-	if host != "127.0.0.1" && host != "localhost" {
+	if !ownHost(host) {
 		return fmt.Errorf("rig: mend ADB server %s: it is not this host's: restart it there, or give farm.yaml a server: hook that does", server)
+	}
+	if !r.startsServer(port) {
+		return fmt.Errorf("rig: mend ADB server %s: no adb was seen to listen there before, and one that is started on another port than %s takes the USB phones from the host's own: start it by hand, or give farm.yaml a server: hook that does", server, defaultPort)
 	}
 	program, err := exec.LookPath("adb")
 	if err != nil {
@@ -62,6 +63,52 @@ func (r *Rig) mendServer(ctx context.Context, server string, hook func(context.C
 		}
 	}
 	return startServer(ctx, program, port, log)
+}
+
+// defaultPort is where a host's own ADB server listens.
+const defaultPort = "5037"
+
+func (r *Rig) servers() string            { return filepath.Join(r.Farm.State, "servers") }
+func (r *Rig) adbMark(port string) string { return filepath.Join(r.servers(), "adb-on-"+port) }
+
+// startsServer says whether an adb may be started on a port of this host.
+func (r *Rig) startsServer(port string) bool {
+	return port == defaultPort || exists(r.adbMark(port))
+}
+
+// recogniseServer notes, once for each server, that an adb of this host listens
+// there. What listens may as well be a simulation, or a tunnel to another host,
+// in whose place no adb must ever be started.
+func (r *Rig) recogniseServer(server string) error {
+	host, port, err := net.SplitHostPort(server)
+	if err != nil || !ownHost(host) || port == defaultPort {
+		return nil //nolint:nilerr // An address that is none is nobody's server.
+	}
+	if _, before := r.recognised.LoadOrStore(port, true); before || exists(r.adbMark(port)) {
+		return nil
+	}
+	if pid, err := listener(port); err != nil || commOf(pid) != "adb" {
+		return nil //nolint:nilerr // Another user's, another host's, or no adb.
+	}
+	if err := os.MkdirAll(r.servers(), 0o700); err != nil {
+		return fmt.Errorf("rig: remember ADB server %s: %w", server, err)
+	}
+	if err := os.WriteFile(r.adbMark(port), nil, 0o600); err != nil {
+		return fmt.Errorf("rig: remember ADB server %s: %w", server, err)
+	}
+	return nil
+}
+
+// ownHost says whether adb -P reaches a server there.
+func ownHost(host string) bool { return host == "127.0.0.1" || host == "localhost" }
+
+// commOf is the name of a process, empty when it has gone.
+func commOf(pid int) string {
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name))
 }
 
 // startServer runs adb start-server. It would kill a server of another version
@@ -97,11 +144,7 @@ func endServer(ctx context.Context, port string, log *slog.Logger) error {
 	if again, err := listener(port); err != nil || again != pid {
 		return fmt.Errorf("another process than %d listens now", pid)
 	}
-	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-	if err != nil {
-		return fmt.Errorf("read the name of process %d: %w", pid, err)
-	}
-	if got := strings.TrimSpace(string(name)); got != "adb" {
+	if got := commOf(pid); got != "adb" {
 		return fmt.Errorf("process %d, which listens there and does not answer, is %q and no adb: correct adb: in farm.yaml, or end it by hand", pid, got)
 	}
 	log.Warn("killing an ADB server that has hung: every phone of it is lost until it has started again", "pid", pid, "port", port)

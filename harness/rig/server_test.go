@@ -50,7 +50,7 @@ func genuineADB(t *testing.T) (program, port string, r *rig.Rig) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
-	r = newRig(t, "version: 1\nadb: [{server: \"127.0.0.1:"+port+"\"}]\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
+	r = newRig(t, "version: 1\npace: 0.02\nadb: [{server: \"127.0.0.1:"+port+"\"}]\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
 	return program, port, r
 }
 
@@ -84,13 +84,31 @@ func serverOf(port string) int {
 	return 0
 }
 
-func TestGenuineServerIsStartedWhereNoneListens(t *testing.T) {
-	_, port, r := genuineADB(t)
+func TestGenuineServerIsStartedWhereOneListenedBefore(t *testing.T) {
+	program, port, r := genuineADB(t)
+	quiet := slog.New(slog.DiscardHandler)
+	if err := r.MendServer(t.Context(), "127.0.0.1:"+port, nil, false, quiet); err == nil || !strings.Contains(err.Error(), "no adb was seen") || serverOf(port) != 0 {
+		t.Errorf("a server was started where nobody knows who listens: %v", err)
+	}
+	for _, args := range [][]string{{"start-server"}, nil, {"kill-server"}} {
+		if args == nil {
+			if err := r.RecogniseServer("127.0.0.1:" + port); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if out, err := exec.CommandContext(t.Context(), program, append([]string{"-P", port}, args...)...).CombinedOutput(); err != nil { //nolint:gosec // A peer.
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for serverOf(port) != 0 {
+		wait(t, 10*time.Millisecond)
+	}
 	// Several programs of the host find it gone at once; one starts it.
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
-			if err := r.MendServer(t.Context(), "127.0.0.1:"+port, nil, false, slog.New(slog.DiscardHandler)); err != nil {
+			if err := r.MendServer(t.Context(), "127.0.0.1:"+port, nil, false, quiet); err != nil {
 				t.Error(err)
 			}
 		})
@@ -101,7 +119,7 @@ func TestGenuineServerIsStartedWhereNoneListens(t *testing.T) {
 	}
 	// A server that answers is never ended, whatever the caller believes.
 	pid := serverOf(port)
-	if err := r.MendServer(t.Context(), "127.0.0.1:"+port, nil, true, slog.New(slog.DiscardHandler)); err != nil {
+	if err := r.MendServer(t.Context(), "127.0.0.1:"+port, nil, true, quiet); err != nil {
 		t.Error(err)
 	}
 	if now := serverOf(port); now != pid || pid == 0 {
@@ -116,6 +134,9 @@ func TestGenuineServerThatHasHungIsEndedAndNoOther(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), program, "-P", p, "start-server").CombinedOutput(); err != nil { //nolint:gosec // A peer.
 			t.Fatalf("%v: %s", err, out)
 		}
+	}
+	if err := r.RecogniseServer("127.0.0.1:" + port); err != nil {
+		t.Fatal(err)
 	}
 	neighbour := serverOf(other)
 	t.Cleanup(func() { _ = syscall.Kill(neighbour, syscall.SIGKILL) })
@@ -157,16 +178,27 @@ func TestOnlyAnADBServerIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close() //nolint:errcheck // The test ends.
-	r := newRig(t, "version: 1\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
+	r := newRig(t, "version: 1\npace: 0.02\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
+	if err := r.RecogniseServer(ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.MendServer(t.Context(), ln.Addr().String(), nil, true, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "no adb was seen") {
+		t.Errorf("this program was taken for an adb: %v", err)
+	}
+	// An adb listened there once.
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	if err := os.WriteFile(filepath.Join(r.Farm.State, "servers", "adb-on-"+port), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	err = r.MendServer(t.Context(), ln.Addr().String(), nil, true, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "is no adb") && !strings.Contains(err.Error(), "no adb:") {
+	if err == nil || !strings.Contains(err.Error(), "no adb:") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestRemoteServerIsLeftToItsHook(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "version: 1\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
+	r := newRig(t, "version: 1\npace: 0.02\nstate: state\nphones: [{serial: R58M0000000, capture: [proxy]}]\n")
 	const remote = "192.0.2.1:5037" // TEST-NET-1: nobody is there
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
