@@ -76,7 +76,7 @@ func undoFailed(err error) bool {
 
 // goneOnly says whether every branch of err is a phone that does not answer.
 func goneOnly(err error) bool {
-	if e, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Each layer is looked at by itself.
+	if e, ok := err.(interface{ Unwrap() []error }); ok {
 		branches := e.Unwrap()
 		return len(branches) > 0 && !slices.ContainsFunc(branches, func(b error) bool { return !goneOnly(b) })
 	}

@@ -41,18 +41,18 @@ func beHook(what string, args []string) int {
 		for _, url := range args {
 			res, err := http.Post(url, "", nil) //nolint:gosec,noctx // The test's own server.
 			if err != nil {
-				fmt.Println(err)
+				fmt.Fprintln(os.Stdout, err)
 				return 1
 			}
 			body, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			if res.StatusCode/100 != 2 {
-				fmt.Printf("%s: %s", res.Status, body)
+				fmt.Fprintf(os.Stdout, "%s: %s", res.Status, body)
 				return 1
 			}
 		}
 	case "fail":
-		fmt.Println(strings.Repeat("No compatible devices detected!\n", 100) + "Run with -h to get usage info.")
+		fmt.Fprintln(os.Stdout, strings.Repeat("No compatible devices detected!\n", 100)+"Run with -h to get usage info.")
 		return 3
 	case "hang": // and leave a child that hangs too
 		_ = os.WriteFile(args[0], fmt.Appendf(nil, "%d", os.Getpid()), 0o600)

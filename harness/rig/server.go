@@ -117,7 +117,7 @@ func startServer(ctx context.Context, program, port string, log *slog.Logger) er
 	ctx, cancel := context.WithTimeout(ctx, serverStart)
 	defer cancel()
 	out := &lineLog{log: log.With("program", "adb start-server")}
-	cmd := exec.CommandContext(ctx, program, "-P", port, "start-server") //nolint:gosec // The host's adb.
+	cmd := exec.CommandContext(ctx, program, "-P", port, "start-server")
 	cmd.Stdout, cmd.Stderr = out, out
 	log.Info("starting the ADB server", "program", program, "port", port)
 	err := runGroup(cmd, hookGrace)
@@ -178,7 +178,7 @@ func listener(port string) (int, error) {
 	inodes := map[string]bool{}
 	read := false
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		text, err := os.ReadFile(table)
+		text, err := os.ReadFile(table) //nolint:gosec // One of two files of the kernel.
 		if err != nil {
 			continue
 		}
