@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,9 @@ func serverFlags(addr string) string {
 func simCommand() *cobra.Command {
 	cfg := sim.Config{Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor}
 	var phones string
+	var faults []string
 	cmd := &cobra.Command{
-		Use:   "sim [--phones PERSONALITY[:MODEL[:LOCALE]],...] [--dir DIR] [--adb HOST:PORT]",
+		Use:   "sim [--phones PERSONALITY[:MODEL[:LOCALE]],...] [--fault N:NAME[=ARG][@AFTER]] [--dir DIR] [--adb HOST:PORT]",
 		Short: "Start a simulated farm in the foreground, and print the lines to use it",
 		Long: `Sim starts simulated phones on a simulated internet, behind the genuine protocol
 of an ADB server on this host's loopback. It writes a farm.yaml and prints the
@@ -42,12 +44,18 @@ With --transport each phone listens on a port of its own as well, as a phone doe
 after "adb tcpip", and a second farm.yaml names the phones as a genuine ADB server
 knows them once it has connected to them.
 
+The control door breaks phones by name: GET /faults lists what it knows, and
+--fault has it happen by itself.
+
 It says nothing about a live phone: it is for trying the tool and for testing it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if cfg.Phones, err = rig.SimulatedPhones(phones); err != nil {
 				return fmt.Errorf("sim: --phones: %w", err)
+			}
+			if err := breakPhones(cfg.Phones, faults); err != nil {
+				return err
 			}
 			return simulate(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
@@ -56,9 +64,28 @@ It says nothing about a live phone: it is for trying the tool and for testing it
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "offproof-sim", "folder for farm.yaml, certificates and state")
 	cmd.Flags().StringVar(&cfg.ADB, "adb", "127.0.0.1:0", "address of the simulated ADB server; port 0 takes a free one")
 	cmd.Flags().StringVar(&cfg.Control, "control", "127.0.0.1:0", "address of the door through which tests break the farm")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "break a phone by its number and a time, such as 1:unplug=5s@20s; may be repeated")
 	cmd.Flags().StringVar(&cfg.Transport, "transport", "", "let a genuine ADB server at this address connect to the phones; alone it means "+genuineServer)
 	cmd.Flags().Lookup("transport").NoOptDefVal = genuineServer
 	return cmd
+}
+
+// breakPhones adds faults in the notation INDEX:NAME[=ARG][@AFTER] to phones
+// that are counted from 1.
+func breakPhones(phones []sim.PhoneConfig, faults []string) error {
+	for _, text := range faults {
+		index, rest, _ := strings.Cut(text, ":")
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 1 || n > len(phones) {
+			return fmt.Errorf("sim: --fault %s: before the colon stands a phone's number, 1 to %d", text, len(phones))
+		}
+		f, err := sim.ParseFault(rest)
+		if err != nil {
+			return fmt.Errorf("sim: --fault %s: %w", text, err)
+		}
+		phones[n-1].Faults = append(phones[n-1].Faults, f)
+	}
+	return nil
 }
 
 func simulate(ctx context.Context, out io.Writer, cfg sim.Config) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -13,7 +14,8 @@ import (
 // the truth:
 //
 //	GET  /phones/SERIAL               settings, mounts, reverses and state
-//	POST /phones/SERIAL/faults/NAME   a fault of Faults; ?arg= is its argument
+//	GET  /faults                      the faults, each with what it does
+//	POST /phones/SERIAL/faults/NAME   a fault of Faults; ?arg= is its argument, ?after= its time
 //	POST /adb/stop, /adb/start        the ADB server
 //	GET  /ledger                      what every simulated host received
 type control struct {
@@ -30,6 +32,7 @@ func openControl(ctx context.Context, w *World, addr string) (*control, error) {
 	c := &control{ln: ln, done: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /phones/{serial}", w.showPhone)
+	mux.HandleFunc("GET /faults", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, Faults()) })
 	mux.HandleFunc("POST /phones/{serial}/faults/{name}", w.breakPhone)
 	mux.HandleFunc("POST /adb/stop", func(http.ResponseWriter, *http.Request) { w.StopADB() })
 	mux.HandleFunc("POST /adb/start", func(rw http.ResponseWriter, r *http.Request) {
@@ -86,7 +89,16 @@ func (w *World) breakPhone(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "no such phone", http.StatusNotFound)
 		return
 	}
-	err := p.Fault(r.Context(), r.PathValue("name"), r.URL.Query().Get("arg"))
+	query := r.URL.Query()
+	var after time.Duration
+	if text := query.Get("after"); text != "" {
+		var err error
+		if after, err = time.ParseDuration(text); err != nil || after < 0 {
+			http.Error(rw, fmt.Sprintf("after=%s is no time such as 5s", text), http.StatusConflict)
+			return
+		}
+	}
+	err := p.FaultAfter(r.Context(), r.PathValue("name"), query.Get("arg"), after)
 	switch {
 	case errors.Is(err, ErrUnknownFault):
 		http.Error(rw, err.Error(), http.StatusNotFound)

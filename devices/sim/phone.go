@@ -26,6 +26,10 @@ import (
 // bootTime is how long a reboot takes, before the pace.
 const bootTime = 30 * time.Second
 
+// startTime is how long Android takes to start its services when adbd already
+// answers, before the pace.
+const startTime = 5 * time.Second
+
 // noiseEvery is the time between records of the other app, before the pace.
 const noiseEvery = 30 * time.Second
 
@@ -44,11 +48,15 @@ type Phone struct {
 
 	transport *adbd.Transport // nil unless the world has been asked for it
 
-	mu      sync.Mutex
-	booting bool
-	rest    adbd.State // that in which it stands when nothing keeps it from its hosts
-	noise   context.CancelFunc
-	running sync.WaitGroup
+	mu       sync.Mutex
+	booting  bool
+	boots    int
+	next     *string    // what it was told to reboot into while it was booting
+	rest     adbd.State // that in which it stands when nothing keeps it from its hosts
+	noise    context.CancelFunc
+	troubles troubles
+	faults   []*lasting
+	running  sync.WaitGroup
 }
 
 func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *rand.Rand) (*Phone, error) {
@@ -214,7 +222,11 @@ func (p *Phone) setState(to adbd.State) {
 func (p *Phone) reboot(into string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.booting || p.life.Err() != nil {
+	if p.life.Err() != nil {
+		return
+	}
+	if p.booting {
+		p.next = &into
 		return
 	}
 	p.booting = true
@@ -225,16 +237,14 @@ func (p *Phone) reboot(into string) {
 		p.display.Key(screen.KeyHome)
 		p.sys.Shutdown()
 		p.stack.SetUp(false)
-		t := time.NewTimer(time.Duration(float64(bootTime) * p.w.cfg.Pace))
-		defer t.Stop()
-		select {
-		case <-p.life.Done():
+		if !p.wait(bootTime) {
 			return
-		case <-t.C:
 		}
 		if into == "" {
 			p.sys.Boot()
-			if v, _ := p.sys.Setting("global", "airplane_mode_on"); v != "1" {
+			airplane, _ := p.sys.Setting("global", "airplane_mode_on")
+			wifi, _ := p.sys.Setting("global", "wifi_on")
+			if airplane != "1" && wifi != "0" {
 				p.stack.SetUp(true)
 			}
 			p.startNoise()
@@ -242,8 +252,24 @@ func (p *Phone) reboot(into string) {
 		rest := map[string]adbd.State{"": adbd.Device, "recovery": adbd.Recovery, "sideload": adbd.Sideload, "rescue": adbd.Rescue}[into]
 		p.mu.Lock()
 		p.booting, p.rest = false, rest
+		p.boots++
+		boot := p.boots
+		next := p.next
+		p.next = nil
 		p.mu.Unlock()
+		if next != nil {
+			p.reboot(*next)
+			return
+		}
 		p.setState(rest)
+		if into != "" || !p.wait(startTime) {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.booting && p.boots == boot {
+			p.sys.Started()
+		}
 	})
 }
 
@@ -255,14 +281,15 @@ func (d daemonPhone) Product() string    { return d.p.identity.Product }
 func (d daemonPhone) Model() string      { return d.p.identity.Model }
 func (d daemonPhone) Device() string     { return d.p.identity.Device }
 func (d daemonPhone) Reboot(into string) { d.p.reboot(into) }
-func (d daemonPhone) Remount() string    { return "remount succeeded\n" }
 
-func (d daemonPhone) Root(on bool) (answer string, restart bool) {
-	if on {
-		return "adbd is already running as root\n", false
+func (d daemonPhone) Remount() string {
+	if !d.p.sys.ShellIsRoot() {
+		return "Not running as root. Try \"adb root\" first.\n"
 	}
-	return "adbd cannot run as non root in this build\n", false
+	return "remount succeeded\n"
 }
+
+func (d daemonPhone) Root(on bool) (answer string, restart bool) { return d.p.sys.SetShellRoot(on) }
 
 // Restart starts the daemon again, as it does to change its rights.
 func (d daemonPhone) Restart() {
@@ -270,15 +297,24 @@ func (d daemonPhone) Restart() {
 	d.p.setState(adbd.Device)
 }
 
-func (d daemonPhone) Files() adbd.Files { return daemonFiles{d.p.sys.FS()} }
+func (d daemonPhone) Files() adbd.Files { return daemonFiles{d.p.sys.Shell()} }
 
 func (d daemonPhone) Open(ctx context.Context, script string, mode adbd.Mode, out, errs func([]byte) error) (adbd.Session, error) {
+	trouble := d.p.troubled()
+	if err := trouble.delay(ctx); err != nil {
+		return nil, fmt.Errorf("sim: open a shell on %s: %w", d.p.serial, err)
+	}
+	if trouble.hang > 0 {
+		return newHung(), nil
+	}
+	cut := &cutter{on: trouble.cut, left: trouble.cutAfter}
 	modes := map[adbd.Mode]userland.Mode{adbd.Merged: userland.Merged, adbd.Separate: userland.Separate, adbd.Terminal: userland.Terminal}
-	s, err := d.p.sys.Open(ctx, script, modes[mode], userland.StdIO{Out: out, Err: errs})
+	s, err := d.p.sys.Open(ctx, script, modes[mode], userland.StdIO{Out: cut.through(out), Err: cut.through(errs)})
 	if err != nil {
 		return nil, fmt.Errorf("sim: open a shell on %s: %w", d.p.serial, err)
 	}
-	return s, nil
+	cut.attach(s)
+	return broken{Session: s, loseExit: trouble.loseExit > 0, cut: cut}, nil
 }
 
 func (d daemonPhone) Dial(ctx context.Context, port int) (net.Conn, error) {

@@ -28,12 +28,12 @@
 //	err = world.Phones()[0].Fault(ctx, "unplug", "5s")
 //
 //	curl -X POST http://CONTROL/phones/SERIAL/faults/reboot
-//	curl -X POST 'http://CONTROL/phones/SERIAL/faults/drop-packets?arg=3'
+//	curl -X POST 'http://CONTROL/phones/SERIAL/faults/unplug?arg=5s&after=20s'
 //	curl -X POST http://CONTROL/adb/stop
 //	curl http://CONTROL/phones/SERIAL
 //	curl http://CONTROL/ledger
 //
-// Faults lists the names. Every door listens on loopback only.
+// Faults lists the names, as GET /faults does; PhoneConfig.Faults has them happen by themselves. Every door listens on loopback only.
 //
 // The parts are packages of their own: internet (stacks, router, hosts, ledger),
 // web (the sites), screen and browser (what is seen and tapped), apps (noise),
@@ -109,6 +109,8 @@ type PhoneConfig struct {
 	Locale string
 	// Root says how the phone's owner can be root; empty means RootADBD.
 	Root Root
+	// Faults happen to the phone by themselves.
+	Faults []PlannedFault
 	// DualApps gives the phone a second user, 999, who has the browser as well.
 	DualApps bool
 }
@@ -203,6 +205,13 @@ func (w *World) start(ctx, life context.Context) error {
 	}
 	if w.control, err = openControl(ctx, w, w.cfg.Control); err != nil {
 		return fmt.Errorf("sim: open the control door: %w (choose another port, or 0 for a free one)", err)
+	}
+	for i, pc := range w.cfg.Phones {
+		for _, f := range pc.Faults {
+			if err := w.phones[i].FaultAfter(ctx, f.Name, f.Arg, f.After); err != nil {
+				return err
+			}
+		}
 	}
 	return w.writeFiles()
 }

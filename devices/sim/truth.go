@@ -13,6 +13,7 @@ type Truth struct {
 	Mounts      []string          `json:"mounts"`   // those made since boot
 	Reverses    []string          `json:"reverses"`
 	Processes   []string          `json:"processes"` // those that shells started: "PID command line"
+	Faults      []string          `json:"faults"`    // those that have begun and not ended
 }
 
 // Truth is the phone's state now.
@@ -21,6 +22,6 @@ func (p *Phone) Truth() Truth {
 	return Truth{
 		Serial: p.serial, Personality: p.Personality(), State: p.State(), Focus: p.display.Focus(),
 		Switch: seen.Switch, Incognito: seen.Incognito, NetworkUp: p.stack.Up(), Settings: p.Settings(),
-		Mounts: p.Mounts(), Reverses: p.Reverses(), Processes: p.sys.SessionProcesses(),
+		Mounts: p.Mounts(), Reverses: p.Reverses(), Processes: p.sys.SessionProcesses(), Faults: p.Faulty(),
 	}
 }

@@ -250,8 +250,8 @@ func TestFaults(t *testing.T) {
 	back := func() {
 		t.Helper()
 		until(t, "the phone is back", func() bool {
-			_, _, _, err := shell(t.Context(), w, p.Serial(), "true")
-			return err == nil
+			out, _, _, err := shell(t.Context(), w, p.Serial(), "getprop sys.boot_completed")
+			return err == nil && out == "1\n"
 		})
 	}
 	for _, name := range []string{"unplug", "unauthorized", "offline", "adb-down", "reboot"} {

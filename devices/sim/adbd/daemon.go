@@ -34,6 +34,9 @@ const (
 	Recovery     State = "recovery"
 	Sideload     State = "sideload"
 	Rescue       State = "rescue"
+	Authorizing  State = "authorizing"
+	// NoPermissions is the state of a phone whose USB device a server may not open.
+	NoPermissions State = "no permissions (user in plugdev group; are your udev rules wrong?); see [http://developer.android.com/tools/device.html]"
 )
 
 // Online reports whether the daemon serves in this state. In any but Device it
@@ -42,7 +45,7 @@ func (s State) Online() bool {
 	switch s {
 	case Device, Recovery, Sideload, Rescue:
 		return true
-	case Absent, Offline, Unauthorized:
+	case Absent, Offline, Unauthorized, Authorizing, NoPermissions:
 	}
 	return false
 }

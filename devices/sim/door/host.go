@@ -226,6 +226,10 @@ func (s *Server) choose(want chosen) (*entry, error) {
 		return nil, errors.New("device offline")
 	case adbd.Unauthorized:
 		return nil, errors.New(unauthorizedText) //nolint:staticcheck // The genuine server's words, full stop and all.
+	case adbd.Authorizing:
+		return nil, errors.New("device still authorizing")
+	case adbd.NoPermissions:
+		return nil, errors.New("insufficient permissions for device: user in plugdev group; are your udev rules wrong?\nSee [http://developer.android.com/tools/device.html] for more information")
 	case adbd.Device, adbd.Recovery, adbd.Sideload, adbd.Rescue, adbd.Absent:
 	}
 	return found, nil

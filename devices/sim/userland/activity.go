@@ -11,6 +11,9 @@ import (
 
 // cmdAm is am: start, force-stop, broadcast and a few questions.
 func cmdAm(_ context.Context, p *proc, args []string) int {
+	if !p.service("activity") {
+		return noService
+	}
 	args = args[1:]
 	if len(args) == 0 {
 		p.printf("Activity manager (activity) commands:\n  help\n      Print this help text.\n")

@@ -63,6 +63,9 @@ func cmdSetprop(_ context.Context, p *proc, args []string) int {
 }
 
 func cmdPm(_ context.Context, p *proc, args []string) int {
+	if !p.service("package") {
+		return noService
+	}
 	if !p.sys.pause(p.done, binderCall) {
 		return 1
 	}
@@ -214,6 +217,9 @@ func dumpPackage(p *proc, name string) int {
 	return 0
 }
 
+// noService is the exit status of cmd when there is no such service.
+const noService = 20
+
 // cmdCmd is cmd: services by name.
 func cmdCmd(ctx context.Context, p *proc, args []string) int {
 	if len(args) < 2 {
@@ -239,7 +245,7 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 		return 0
 	}
 	p.errorf("cmd: Can't find service: %s\n", args[1])
-	return 20
+	return noService
 }
 
 var serviceNames = []string{

@@ -2,6 +2,7 @@ package userland
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -90,6 +91,9 @@ func echo(p *proc, args []string) int {
 		text += "\n"
 	}
 	if _, err := p.out().Write([]byte(text)); err != nil {
+		if !errors.Is(err, syscall.EPIPE) {
+			p.errorf("%s: echo: %s\n", shellPath, strerror(err))
+		}
 		return 1
 	}
 	return 0

@@ -251,6 +251,7 @@ mount -t tmpfs mine $S; cp $T/* $S/; cp /data/local/tmp/added.0 $S/; chmod 644 $
 	p.run(t, "settings put global kept 1; sleep 100 >/dev/null 2>&1 &")
 	s.Shutdown()
 	s.Boot()
+	s.Started()
 	if trusts(added) || len(s.Mounts()) != 0 || len(s.SessionProcesses()) != 0 {
 		t.Error("a mount or a process outlived the reboot")
 	}

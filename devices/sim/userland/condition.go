@@ -47,6 +47,42 @@ func (s *System) Alter(change func(*Condition)) {
 	}
 }
 
+// Started says that Android's services run, some time after Boot. Until then
+// adbd runs already, and every command that needs a service cannot find it.
+func (s *System) Started() { s.setStarting(func() { s.starting = false }) }
+
+// StickBoot keeps Android's services from running, or lets them run again.
+func (s *System) StickBoot(stuck bool) { s.setStarting(func() { s.stuck = stuck }) }
+
+func (s *System) setStarting(change func()) {
+	s.conditionMu.Lock()
+	defer s.conditionMu.Unlock()
+	change()
+	completed, animation := "1", "stopped"
+	if s.starting || s.stuck {
+		completed, animation = "", "running"
+	}
+	s.setProperty("sys.boot_completed", completed)
+	s.setProperty("dev.bootcomplete", completed)
+	s.setProperty("init.svc.bootanim", animation)
+}
+
+// service reports whether a service of Android runs, and says so when it does
+// not.
+func (p *proc) service(name string) bool {
+	starting := p.sys.isStarting()
+	if starting {
+		p.errorf("cmd: Can't find service: %s\n", name)
+	}
+	return !starting
+}
+
+func (s *System) isStarting() bool {
+	s.conditionMu.Lock()
+	defer s.conditionMu.Unlock()
+	return s.starting || s.stuck
+}
+
 func simState(in bool) string {
 	if in {
 		return "LOADED,ABSENT"

@@ -40,6 +40,9 @@ func cmdDumpsys(_ context.Context, p *proc, args []string) int {
 
 func dumpService(p *proc, service string, args []string) bool {
 	s := p.sys
+	if s.isStarting() {
+		return false
+	}
 	switch service {
 	case "package":
 		name := ""

@@ -27,19 +27,16 @@ var shellGroups = []int{1004, 1007, 1011, 1015, 1028, 3001, 3002, 3003, 3006, 30
 
 // rights are what is left of root on a phone.
 type rights struct {
-	kind Root
-	// unroot is what `adb unroot` leaves until the next boot, shell what holds
-	// whatever boots.
-	unroot, shell bool
-	denied        bool // su's owner says no
+	kind       Root
+	unroot     bool // until the next boot
+	lost, gate bool // root was taken away; MIUI's gate is closed
 }
 
 // LoseRoot takes root away, over reboots too, or gives it back: adbd runs as
 // the shell user, and su is denied.
 func (s *System) LoseRoot(lost bool) {
 	s.rightsMu.Lock()
-	s.rights.denied = lost
-	s.rights.shell = lost
+	s.rights.lost = lost
 	s.rightsMu.Unlock()
 }
 
@@ -48,7 +45,7 @@ func (s *System) LoseRoot(lost bool) {
 // closed one; su works as before.
 func (s *System) CloseGate(closed bool) {
 	s.rightsMu.Lock()
-	s.rights.shell = closed
+	s.rights.gate = closed
 	s.rightsMu.Unlock()
 	s.setProperty("persist.security.adbinput", itoa(oneIf(!closed)))
 }
@@ -62,7 +59,7 @@ func (s *System) SetShellRoot(on bool) (answer string, restart bool) {
 	switch {
 	case on && is:
 		return "adbd is already running as root\n", false
-	case on && (s.rights.kind != RootADBD || s.rights.shell):
+	case on && (s.rights.kind != RootADBD || s.rights.lost || s.rights.gate):
 		return "adbd cannot run as root in production builds\n", false
 	case on:
 		s.rights.unroot = false
@@ -78,11 +75,14 @@ func (s *System) SetShellRoot(on bool) (answer string, restart bool) {
 func (s *System) adbUID() int {
 	s.rightsMu.Lock()
 	defer s.rightsMu.Unlock()
-	if s.rights.kind == RootADBD && !s.rights.unroot && !s.rights.shell {
+	if s.rights.kind == RootADBD && !s.rights.unroot && !s.rights.lost && !s.rights.gate {
 		return rootUID
 	}
 	return shellUID
 }
+
+// ShellIsRoot says whether adbd, and so a shell, runs as root.
+func (s *System) ShellIsRoot() bool { return s.adbUID() == rootUID }
 
 // enforcing says whether SELinux does more than complain.
 func (s *System) enforcing() bool {
@@ -128,7 +128,7 @@ func (p *proc) setUID(uid int) {
 // cmdSu is Magisk's su, or that of a build whose adbd can be root.
 func cmdSu(ctx context.Context, p *proc, args []string) int {
 	p.sys.rightsMu.Lock()
-	denied := p.sys.rights.denied
+	denied := p.sys.rights.lost
 	p.sys.rightsMu.Unlock()
 	if p.uid != rootUID && denied {
 		p.errorf("Permission denied\n")

@@ -143,6 +143,12 @@ func TestGate(t *testing.T) {
 		}
 		p.Shutdown()
 		p.Boot()
+		p.check(t, what+", starting", map[string]said{
+			"getprop sys.boot_completed; getprop init.svc.bootanim":    {out: "\nrunning\n"},
+			"pm path android; echo $?":                                 {out: "20\n", errs: "cmd: Can't find service: package"},
+			"settings get global x; am start -n x/.y; dumpsys battery": {errs: "Can't find service: battery"},
+		})
+		p.Started()
 		p.check(t, what+", after a reboot", map[string]said{"settings put global y 1": {errs: "SecurityException"}})
 		p.CloseGate(false)
 		p.check(t, what+", opened", map[string]said{"settings put global y 1; settings get global y": {out: "1\n"}, "pm clear com.example.app": {out: "Success\n"}})

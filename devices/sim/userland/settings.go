@@ -109,6 +109,9 @@ const settingsUsage = `Settings provider (settings) commands:
 
 // cmdSettings is settings.
 func cmdSettings(_ context.Context, p *proc, args []string) int {
+	if !p.service("settings") {
+		return noService
+	}
 	args = args[1:]
 	if len(args) == 0 || args[0] == "help" {
 		p.printf("%s", settingsUsage)

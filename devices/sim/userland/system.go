@@ -133,6 +133,8 @@ type System struct {
 
 	clockMu sync.Mutex
 	skew    time.Duration
+	drift   float64   // what the clock gains, as a part of the time that passes
+	drifts  time.Time // since then, by the host's clock
 	booted  time.Time
 	bootID  []byte
 
@@ -151,6 +153,8 @@ type System struct {
 	rights      rights
 	conditionMu sync.Mutex
 	condition   Condition
+	starting    bool // Android's services do not run yet
+	stuck       bool // and will not
 	netstats    *netstats
 
 	packages []Package
@@ -202,11 +206,12 @@ func New(cfg Config) (*System, error) {
 		return nil, fmt.Errorf("userland: make the file system: %w", err)
 	}
 	s.Boot()
+	s.Started()
 	return s, nil
 }
 
 // Boot starts the phone after New or Shutdown: what a reboot does not keep is
-// gone.
+// gone. Its services run when Started has been called.
 func (s *System) Boot() {
 	id := s.procUUID()
 	s.clockMu.Lock()
@@ -235,6 +240,7 @@ func (s *System) Boot() {
 	s.fixed, s.adbd = bootProcesses(s.packages, s.Now())
 	s.up = true
 	s.procMu.Unlock()
+	s.setStarting(func() { s.starting = true })
 	s.logf("I", "boot_progress_enable_screen", s.adbd, "boot completed")
 }
 
@@ -253,11 +259,7 @@ func (s *System) Shutdown() {
 func (s *System) OnReboot(f func()) { s.onReboot = f }
 
 // Now is the phone's clock.
-func (s *System) Now() time.Time {
-	s.clockMu.Lock()
-	defer s.clockMu.Unlock()
-	return time.Now().Add(s.skew)
-}
+func (s *System) Now() time.Time { return s.phoneTime(time.Now()) }
 
 // JumpClock moves the phone's clock.
 func (s *System) JumpClock(by time.Duration) {
@@ -266,11 +268,23 @@ func (s *System) JumpClock(by time.Duration) {
 	s.clockMu.Unlock()
 }
 
+// DriftClock makes the phone's clock gain a part of the time that passes, until
+// it is called with 0. Then the network sets the clock right.
+func (s *System) DriftClock(part float64) {
+	s.clockMu.Lock()
+	s.drift, s.drifts = part, time.Now()
+	s.clockMu.Unlock()
+}
+
 // phoneTime is a time of the host's clock as the phone's clock shows it.
 func (s *System) phoneTime(at time.Time) time.Time {
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
-	return at.Add(s.skew)
+	gained := time.Duration(0)
+	if s.drift != 0 && at.After(s.drifts) {
+		gained = time.Duration(float64(at.Sub(s.drifts)) * s.drift)
+	}
+	return at.Add(s.skew + gained)
 }
 
 func (s *System) uptime() time.Duration {

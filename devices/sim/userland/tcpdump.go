@@ -326,7 +326,7 @@ func (t *tcpdump) run() int {
 		return tcpdumpErrors
 	}
 	passed, dropped := t.ring.counts()
-	t.p.errorf("%d packets captured\n%d packets received by filter\n%d packets dropped by kernel\n", t.count, passed, dropped)
+	t.p.errorf("%s captured\n%s received by filter\n%s dropped by kernel\n", packets(t.count), packets(passed), packets(dropped))
 	return 0
 }
 
@@ -403,3 +403,11 @@ func (t *tcpdump) stopTaps() {
 }
 
 func (t *tcpdump) close() { t.stopTaps() }
+
+// packets counts them as tcpdump does.
+func packets[N int | int64 | uint64](n N) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return fmt.Sprintf("%d packets", n)
+}

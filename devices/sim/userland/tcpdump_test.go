@@ -86,7 +86,7 @@ func dump(t *testing.T, p *phone, args string) (l *live, pid string) {
 	return l, pid
 }
 
-var summaryLine = regexp.MustCompile(`(\d+) packets captured\n(\d+) packets received by filter\n(\d+) packets dropped by kernel\n$`)
+var summaryLine = regexp.MustCompile(`(\d+) packets? captured\n(\d+) packets? received by filter\n(\d+) packets? dropped by kernel\n$`)
 
 // counts are the figures of tcpdump's summary.
 func counts(t *testing.T, errs string) [3]int {
