@@ -22,28 +22,58 @@ import (
 	"github.com/offproof/offproof/internal/peers"
 )
 
-// An adbClient is the genuine adb.
+// An adbClient is the genuine adb, for one phone.
 type adbClient struct {
-	t          testing.TB
-	path, home string
-	w          *sim.World
-	serial     string
+	t       testing.TB
+	command func(ctx context.Context, args ...string) *exec.Cmd
+	serial  string
 }
 
+// genuine is the client at the simulated server.
 func genuine(t testing.TB, w *sim.World, serial string) adbClient {
 	t.Helper()
-	return adbClient{t, peers.Require(t, "adb"), t.TempDir(), w, serial}
+	program, home := peers.Require(t, "adb"), t.TempDir()
+	host, port, err := net.SplitHostPort(w.ADB())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adbClient{t, func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, program, append([]string{"-H", host, "-P", port, "-s", serial}, args...)...)
+		cmd.Env = append(os.Environ(), "HOME="+home, "ADB_MDNS=0")
+		return cmd
+	}, serial}
 }
 
-func (a adbClient) command(ctx context.Context, args ...string) *exec.Cmd {
-	host, port, err := net.SplitHostPort(a.w.ADB())
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	args = append([]string{"-H", host, "-P", port, "-s", a.serial}, args...)
-	cmd := exec.CommandContext(ctx, a.path, args...)
-	cmd.Env = append(os.Environ(), "HOME="+a.home, "ADB_MDNS=0")
-	return cmd
+// connected is the client at a genuine server that has connected to the phone,
+// with its key allowed.
+func connected(t testing.TB, server *peers.ADB, p *sim.Phone) adbClient {
+	t.Helper()
+	a := adbClient{t, func(ctx context.Context, args ...string) *exec.Cmd {
+		return server.Command(ctx, append([]string{"-s", p.Transport()}, args...)...)
+	}, p.Transport()}
+	a.run("connect", p.Transport())
+	a.run("wait-for-device")
+	return a
+}
+
+// byBothDoors runs a test with the client at the simulated server, and at a
+// genuine one that has connected to the phones.
+func byBothDoors(t *testing.T, phones int, test func(t *testing.T, w *sim.World, p *sim.Phone, a adbClient)) {
+	t.Helper()
+	t.Run("simulated server", func(t *testing.T) {
+		w := start(t, sim.Config{Phones: make([]sim.PhoneConfig, phones), Pace: 0.01})
+		p := w.Phones()[phones-1]
+		test(t, w, p, genuine(t, w, p.Serial()))
+	})
+	t.Run("genuine server", func(t *testing.T) {
+		server := peers.NewADB(t)
+		w := start(t, sim.Config{Phones: make([]sim.PhoneConfig, phones), Pace: 0.01, Transport: server.Addr})
+		var a adbClient
+		for _, p := range w.Phones() {
+			a = connected(t, server, p)
+		}
+		test(t, w, w.Phones()[phones-1], a)
+	})
 }
 
 // try runs adb and returns what it wrote and its exit status.
@@ -72,19 +102,17 @@ func (a adbClient) run(args ...string) string {
 }
 
 // TestGenuineADB drives a phone with the genuine client.
-func TestGenuineADB(t *testing.T) {
-	w := start(t, sim.Config{Phones: make([]sim.PhoneConfig, 2), Pace: 0.01})
-	serial := w.Phones()[0].Serial()
-	a := genuine(t, w, serial)
+func TestGenuineADB(t *testing.T) { byBothDoors(t, 2, testADB) }
 
-	if out := a.run("devices", "-l"); !regexp.MustCompile(`(?m)^` + serial + ` +device usb:1-1 product:ginkgo model:Redmi_Note_8 device:ginkgo transport_id:1$`).MatchString(out) {
+func testADB(t *testing.T, _ *sim.World, _ *sim.Phone, a adbClient) {
+	if out := a.run("devices", "-l"); !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(a.serial) + ` +device (usb:1-2 )?product:ginkgo model:Redmi_Note_8 device:ginkgo transport_id:2$`).MatchString(out) {
 		t.Errorf("devices -l:\n%s", out)
 	}
 	if out, errs, code := a.try("shell", "echo out; echo err >&2; exit 7"); out != "out\n" || errs != "err\n" || code != 7 {
 		t.Errorf("shell: %q, %q, %d", out, errs, code)
 	}
 	for want, args := range map[string][]string{
-		"device\n": {"get-state"}, serial + "\n": {"get-serialno"}, "shell_v2\n": {"features"}, "Redmi Note 8\n": {"shell", "getprop", "ro.product.model"},
+		"device\n": {"get-state"}, a.serial + "\n": {"get-serialno"}, "shell_v2\n": {"features"}, "Redmi Note 8\n": {"shell", "getprop", "ro.product.model"},
 		"adbd is already running as root\n": {"root"}, "": {"wait-for-device"}, "uid=0(root)": {"shell", "id"},
 		"--------- beginning of main\n": {"logcat", "-d"}, "remount succeeded\n": {"remount"},
 		"UI hierchary dumped to: /sdcard/window_dump.xml\n": {"shell", "uiautomator", "dump"},
@@ -132,10 +160,9 @@ func TestGenuineADB(t *testing.T) {
 
 // TestGenuineTunnels carries traffic through the genuine client's reverse and
 // forward.
-func TestGenuineTunnels(t *testing.T) {
-	w := start(t, sim.Config{Phones: make([]sim.PhoneConfig, 2), Pace: 0.01})
-	p := w.Phones()[1]
-	a := genuine(t, w, p.Serial())
+func TestGenuineTunnels(t *testing.T) { byBothDoors(t, 2, testTunnels) }
+
+func testTunnels(t *testing.T, _ *sim.World, _ *sim.Phone, a adbClient) {
 	host := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(rw, "host saw %s", r.URL.Path)
 	}))
@@ -167,7 +194,7 @@ func TestGenuineTunnels(t *testing.T) {
 	if err != nil || string(b) != "host saw /round/trip" {
 		t.Errorf("through the forward came %q, %v", b, err)
 	}
-	if out := a.run("forward", "--list"); !strings.Contains(out, p.Serial()+" tcp:"+local+" tcp:8080") {
+	if out := a.run("forward", "--list"); !strings.Contains(out, a.serial+" tcp:"+local+" tcp:8080") {
 		t.Errorf("forward --list: %q", out)
 	}
 	a.run("forward", "--remove", "tcp:"+local)
@@ -230,10 +257,9 @@ func TestGenuineStates(t *testing.T) {
 
 // TestGenuineCapture streams the phone's tcpdump through the genuine client
 // while its browser searches, and has tshark judge the packets.
-func TestGenuineCapture(t *testing.T) {
-	w := start(t, sim.Config{Pace: 0.01})
-	p := w.Phones()[0]
-	a := genuine(t, w, p.Serial())
+func TestGenuineCapture(t *testing.T) { byBothDoors(t, 1, testCapture) }
+
+func testCapture(t *testing.T, w *sim.World, p *sim.Phone, a adbClient) {
 	tshark := peers.Require(t, "tshark")
 	file := filepath.Join(t.TempDir(), "phone.pcap")
 	pcap, err := os.Create(file) //nolint:gosec // The test's own folder.

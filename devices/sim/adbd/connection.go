@@ -44,6 +44,8 @@ type connection struct {
 	ended    bool
 	queue    []packet
 	queued   chan struct{} // capacity 1
+	writing  bool
+	written  sync.Cond // the queue was empty, or the connection has ended
 	gone     chan struct{}
 	streams  map[uint32]*stream // by our number
 	last     uint32
@@ -51,10 +53,12 @@ type connection struct {
 }
 
 func newConnection(t *Transport, nc net.Conn, name string) *connection {
-	return &connection{
+	c := &connection{
 		t: t, nc: nc, name: name, payload: maxPayload,
 		queued: make(chan struct{}, 1), gone: make(chan struct{}), streams: map[uint32]*stream{},
 	}
+	c.written.L = &c.mu
+	return c
 }
 
 // run serves the connection until it ends.
@@ -83,6 +87,7 @@ func (c *connection) end() {
 	}
 	c.ended = true
 	close(c.gone)
+	c.written.Broadcast()
 	for _, s := range c.streams {
 		s.over = true
 		s.change.Broadcast()
@@ -102,10 +107,7 @@ func (c *connection) send(p packet) {
 		return
 	}
 	c.queue = append(c.queue, p)
-	select {
-	case c.queued <- struct{}{}:
-	default:
-	}
+	c.wake()
 }
 
 // write sends what is queued.
@@ -119,7 +121,14 @@ func (c *connection) write() {
 		c.mu.Lock()
 		queue, checked := c.queue, c.checked
 		c.queue = nil
+		c.writing = len(queue) > 0
+		if !c.writing {
+			c.written.Broadcast()
+		}
 		c.mu.Unlock()
+		if len(queue) == 0 {
+			continue
+		}
 		var buffers net.Buffers
 		for _, p := range queue {
 			// Until a host has said which version it speaks, it may check sums.
@@ -132,6 +141,15 @@ func (c *connection) write() {
 			_ = c.nc.Close() // the reader ends the rest
 			return
 		}
+		c.wake()
+	}
+}
+
+// wake has the writer look at the queue. Callers need not hold the lock.
+func (c *connection) wake() {
+	select {
+	case c.queued <- struct{}{}:
+	default:
 	}
 }
 

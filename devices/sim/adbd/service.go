@@ -2,6 +2,7 @@ package adbd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -62,7 +63,8 @@ func (l *Link) serve(ctx context.Context, service string, s Stream) error {
 	case "tcpip", "usb":
 		return say(s, "this phone does not change how it is connected\n")
 	case "reboot":
-		if err := s.Accept(); err != nil {
+		// The phone has not gone before the host knows that it will.
+		if err := errors.Join(s.Accept(), s.Flush()); err != nil {
 			return err
 		}
 		phone.Reboot(arg)

@@ -9,8 +9,12 @@ import (
 	"sync"
 )
 
-// maxUnsent is how much a service may write ahead of its host.
-const maxUnsent = 256 << 10
+const (
+	// maxUnsent is how much a service may write ahead of its host.
+	maxUnsent = 256 << 10
+	// maxUnread is how much a host may write ahead of a service.
+	maxUnread = 4 * maxPayload
+)
 
 // A stream is one service over a connection. At most one packet of data is on
 // its way in each direction. Its fields are under the connection's lock.
@@ -106,10 +110,14 @@ func (c *connection) wrote(p packet) error {
 	switch {
 	case s == nil || s.closing || s.peer == 0:
 		return nil
-	case s.owed:
-		return fmt.Errorf("WRTE: the host did not wait for the OKAY of stream %d", s.id)
+	case len(s.in)+len(p.data) > maxUnread:
+		return fmt.Errorf("WRTE: the host does not wait for the OKAY of stream %d", s.id)
+	case len(s.in) == 0:
+		s.in = p.data
+	default: // A genuine server does not wait when its client has gone.
+		s.in = append(s.in, p.data...)
 	}
-	s.in, s.owed = p.data, true
+	s.owed = true
 	s.take()
 	s.change.Broadcast()
 	return nil
@@ -205,7 +213,8 @@ func (s *stream) Write(b []byte) (int, error) {
 	return written, nil
 }
 
-// Flush waits until the host has taken what was written.
+// Flush waits until the host has taken what was written, and everything that is
+// said without waiting for it has been sent.
 func (s *stream) Flush() error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -214,6 +223,9 @@ func (s *stream) Flush() error {
 			return errGone
 		}
 		s.change.Wait()
+	}
+	for (s.c.writing || len(s.c.queue) > 0) && !s.c.ended {
+		s.c.written.Wait()
 	}
 	return nil
 }

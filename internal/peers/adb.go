@@ -1,0 +1,114 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// An ADB is a genuine ADB server of the test's own, and the client that goes
+// with it. It sees no phone but those that it is told to connect to.
+type ADB struct {
+	// Addr is host:port of the server.
+	Addr string
+
+	program, port string
+	env           []string
+}
+
+// NewADB starts a server, and ends it when the test ends. Where adb is missing
+// it skips the test, or fails it when OFFPROOF_REQUIRE_PEERS=1.
+func NewADB(t testing.TB) *ADB {
+	t.Helper()
+	a := &ADB{program: Require(t, "adb")}
+	// A home of its own, because the server keeps its key there; no phones on
+	// USB, no emulators and no network, because they are somebody's.
+	a.env = append(os.Environ(), "HOME="+t.TempDir(), "ADB_USB=0", "ADB_EMU=0", "ADB_MDNS=0", "ADB_TRACE=")
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // A port that is free now.
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Addr = ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, a.port, err = net.SplitHostPort(a.Addr); err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	return a
+}
+
+// start runs the server as a child, so that nothing of it outlives the test.
+func (a *ADB) start(t testing.TB) {
+	t.Helper()
+	// Without -a it listens on loopback only; version 29 takes no address in -L.
+	cmd := a.Command(context.WithoutCancel(t.Context()), "nodaemon", "server")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		_ = a.Command(ctx, "kill-server").Run() // it may have been ended before
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			_ = cmd.Process.Kill()
+			<-ended
+			t.Errorf("the ADB server on port %s did not end when asked to", a.port)
+		}
+		if t.Failed() && said.Len() > 0 {
+			t.Logf("the ADB server said:\n%s", said.String())
+		}
+	})
+	for end := time.Now().Add(30 * time.Second); !answers(t.Context(), a.Addr); {
+		select {
+		case err := <-ended:
+			t.Fatalf("the ADB server ended: %v: %s", err, said.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			t.Fatal("the ADB server does not answer")
+		}
+	}
+}
+
+// answers reports whether an ADB server says its version.
+func answers(ctx context.Context, addr string) bool {
+	var d net.Dialer
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close() //nolint:errcheck // Nothing more is said.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	const request = "host:version"
+	if _, err := fmt.Fprintf(conn, "%04x%s", len(request), request); err != nil {
+		return false
+	}
+	var answer [4]byte
+	_, err = io.ReadFull(conn, answer[:])
+	return err == nil && string(answer[:]) == "OKAY"
+}
+
+// Command is the client with arguments, such as "-s", serial, "shell", "id". It
+// asks this server and no other.
+func (a *ADB) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, a.program, append([]string{"-P", a.port}, args...)...)
+	cmd.Env = a.env
+	return cmd
+}
