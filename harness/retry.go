@@ -80,5 +80,5 @@ func goneOnly(err error) bool {
 		branches := e.Unwrap()
 		return len(branches) > 0 && !slices.ContainsFunc(branches, func(b error) bool { return !goneOnly(b) })
 	}
-	return adb.Unreachable(err) || errors.Is(err, context.DeadlineExceeded)
+	return adb.Unreachable(err) || errors.As(err, new(*devices.RepairError)) || errors.Is(err, context.DeadlineExceeded)
 }

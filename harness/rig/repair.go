@@ -127,7 +127,44 @@ func (l *Lease) Mend(ctx context.Context, why error) error {
 	if errors.As(err, new(*devices.RepairError)) {
 		failed.Advice = "what was done is in " + filepath.Join(l.rig.Farm.State, benchLog)
 	}
-	return failed
+	l.lost = l.takeOut(ctx, failed)
+	return l.lost
+}
+
+// takeOut puts the phone into quarantine where err shows that it is the phone
+// which is broken, or was left changed, and returns err with what became of it.
+// A server that is gone is no phone's fault; a phone that waits for a person's
+// word is kept out by its state, and comes back with the word; one that was
+// never seen here may be a slip of the pen; and an interruption shows nothing.
+func (l *Lease) takeOut(ctx context.Context, err error) error {
+	var repair *devices.RepairError
+	var undo *devices.UndoError
+	switch {
+	case !l.rig.Repair || ctx.Err() != nil:
+		return err
+	case errors.As(err, &repair):
+		switch repair.Ailment {
+		case devices.Unlisted, devices.Cut, devices.Elsewhere, devices.Starting, devices.Mute, devices.ScreenStuck:
+		case devices.AilmentUnknown, devices.Healthy, devices.ServerGone, devices.ServerSilent, devices.ServerForeign, devices.NeedsPerson:
+			return err
+		}
+		if l.known.Seen.IsZero() {
+			return err
+		}
+	case !errors.As(err, &undo):
+		return err
+	}
+	serial := l.Device.Serial()
+	l.log.Error("the phone is taken out of the farm", "serial", serial, "reason", err)
+	out := &harness.InfrastructureError{Stage: "put the phone back as it was", Device: serial, Err: err}
+	if inner, ok := err.(*harness.InfrastructureError); ok { //nolint:errorlint // Only the outermost layer is replaced.
+		*out = *inner
+	}
+	out.Advice = "the phone is in quarantine; when it is mended, run `offproof farm release " + serial + "`"
+	if qerr := l.rig.Quarantine(serial, err.Error()); qerr != nil {
+		return errors.Join(err, qerr)
+	}
+	return out
 }
 
 // hook is one of the phone's hooks as a function, nil where farm.yaml has none.

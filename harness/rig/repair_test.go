@@ -26,6 +26,7 @@ import (
 type bench struct {
 	w        *sim.World
 	ours     *sim.Phone
+	second   *sim.Phone // listed too, where the test asks for it
 	stranger *sim.Phone
 	before   string
 	rig      *rig.Rig
@@ -53,8 +54,14 @@ func (b *bench) WithGroup(string) slog.Handler            { return b }
 // for the control door and {ours} for the listed phone.
 func newBench(t *testing.T, addr string, hooks map[string][]string) *bench {
 	t.Helper()
+	return newBenchOf(t, addr, 1, hooks)
+}
+
+// newBenchOf is newBench with a number of listed phones.
+func newBenchOf(t *testing.T, addr string, listed int, hooks map[string][]string) *bench {
+	t.Helper()
 	b := &bench{}
-	w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), ADB: addr, Phones: make([]sim.PhoneConfig, 2), Log: slog.New(b)})
+	w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), ADB: addr, Phones: make([]sim.PhoneConfig, listed+1), Log: slog.New(b)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +71,12 @@ func newBench(t *testing.T, addr string, hooks map[string][]string) *bench {
 			t.Error(err)
 		}
 	})
-	b.w, b.ours, b.stranger = w, w.Phones()[0], w.Phones()[1]
+	b.w, b.ours, b.second, b.stranger = w, w.Phones()[0], w.Phones()[1], w.Phones()[listed]
 	b.before = fmt.Sprint(b.stranger.Truth())
-	text := fmt.Sprintf("version: 1\nadb: [{server: %q}]\npace: 0.02\nstate: state\nphones: [{serial: %q, note: shelf 2, capture: [tcpdump]}]\n", w.ADB(), b.ours.Serial())
+	text := fmt.Sprintf("version: 1\nadb: [{server: %q}]\npace: 0.02\nstate: state\nphones:\n", w.ADB())
+	for _, p := range w.Phones()[:listed] {
+		text += fmt.Sprintf("  - {serial: %q, note: shelf 2, capture: [tcpdump]}\n", p.Serial())
+	}
 	if len(hooks) > 0 {
 		text += "hooks:\n"
 	}
@@ -246,6 +256,146 @@ func TestLeaseThatCannotBeHad(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestBrokenPhoneIsTakenOut has a phone that dies for good while it is changed:
+// another one takes its place now and later, and it is asked for nothing more
+// until somebody has mended it.
+func TestBrokenPhoneIsTakenOut(t *testing.T) {
+	b := newBenchOf(t, "", 2, nil)
+	broken, sound := b.ours.Serial(), b.second.Serial()
+	l, err := b.rig.Lease(t.Context(), broken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := fmt.Sprint(b.ours.Settings())
+	if err := l.Change(t.Context(), devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: "localhost:8080"}); err != nil {
+		t.Fatal(err)
+	}
+	b.fault(t, "unplug", "")
+	err = l.Mend(t.Context(), errors.New("the window broke"))
+	if !errors.As(err, new(*devices.RepairError)) || !strings.Contains(err.Error(), "offproof farm release "+broken) {
+		t.Errorf("got %v", err)
+	}
+	var undo *devices.UndoError
+	if err := l.Release(t.Context()); !errors.As(err, &undo) || len(undo.Left) != 1 || !strings.Contains(err.Error(), "http_proxy") {
+		t.Errorf("the release of a phone that is gone, changed: %v", err)
+	}
+	notice, err := b.rig.Quarantined(broken)
+	if err != nil || notice == nil || !strings.Contains(notice.Reason, "the phone is not attached") || !strings.Contains(notice.Reason, "wait for a restart") {
+		t.Errorf("the notice is %v, %v", notice, err)
+	}
+	b.mu.Lock()
+	b.requests = nil
+	b.mu.Unlock()
+	second, err := b.rig.Lease(t.Context(), broken, sound)
+	if err != nil || second.Device.Serial() != sound {
+		t.Fatalf("got %v, want the sound phone", err)
+	}
+	if err := second.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.mu.Lock()
+	for _, r := range b.requests {
+		if strings.Contains(r, broken) {
+			t.Errorf("the server was asked for %q of a phone in quarantine", r)
+		}
+	}
+	b.mu.Unlock()
+	if _, err := b.rig.Lease(t.Context(), broken); err == nil || !strings.Contains(err.Error(), "in quarantine") {
+		t.Errorf("got %v", err)
+	}
+	// Somebody mends it.
+	b.fault(t, "replug", "")
+	if err := b.rig.Readmit(broken); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = b.rig.Lease(t.Context(), broken); err != nil {
+		t.Fatal(err)
+	}
+	if now := fmt.Sprint(b.ours.Settings()); now != before {
+		t.Errorf("the settings were\n%s\nand are\n%s", before, now)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPhoneThatBreaksAtItsLeaseIsReplaced breaks the phone between two leases.
+func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault string
+		seen  bool
+		out   bool // whether it is taken out of the farm
+	}{
+		"one that is dead":            {"offline", true, true},
+		"one that was never seen":     {"unplug", false, false},
+		"one that waits for a person": {"unauthorized", true, false},
+		"one that is in its recovery": {"reboot-recovery", true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBenchOf(t, "", 2, nil)
+			serials := []string{b.ours.Serial(), b.second.Serial()}
+			if c.seen {
+				l, err := b.rig.Lease(t.Context(), serials[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.fault == "reboot-recovery" {
+				intoRecovery(t, b)
+			} else {
+				b.fault(t, c.fault, "")
+			}
+			l, err := b.rig.Lease(t.Context(), serials...)
+			if err != nil || l.Device.Serial() != serials[1] {
+				t.Fatalf("got %v, want the other phone", err)
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if notice, err := b.rig.Quarantined(serials[0]); err != nil || (notice != nil) != c.out {
+				t.Errorf("in quarantine: %v, %v; want %v", notice, err, c.out)
+			}
+		})
+	}
+}
+
+// intoRecovery restarts the phone into its recovery, as a failed update does.
+func intoRecovery(t *testing.T, b *bench) {
+	t.Helper()
+	d := devices.Open(b.w.ADB(), b.ours.Serial())
+	if _, err := d.Script(t.Context(), "reboot recovery"); err != nil && !errors.As(err, new(*devices.LostError)) {
+		t.Fatal(err)
+	}
+	for b.ours.State() != "recovery" {
+		wait(t, 10*time.Millisecond)
+	}
+}
+
+// TestInterruptionShowsNothing gives a repair up in its middle.
+func TestInterruptionShowsNothing(t *testing.T) {
+	b := newBench(t, "", nil)
+	l, err := b.lease(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fault(t, "offline", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := l.Mend(ctx, errors.New("the window broke")); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*devices.RepairError)) {
+		t.Errorf("got %v", err)
+	}
+	if notice, err := b.rig.Quarantined(b.ours.Serial()); err != nil || notice != nil {
+		t.Errorf("a repair that was given up took the phone out: %v, %v", notice, err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

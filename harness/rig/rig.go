@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -138,12 +139,15 @@ type Lease struct {
 	// that were tried under this one.
 	known   devices.Known
 	repairs []string
-	log     *slog.Logger
-	done    memory
+	// lost is why the phone could not be made usable again, nil while it can be.
+	lost error
+	log  *slog.Logger
+	done memory
 }
 
 // Lease takes one of the serials, waiting until it is free or ctx ends, and
-// undoes what an earlier run left on it. The error is a
+// undoes what an earlier run left on it. A phone that turns out to be unusable
+// is left out, and another one takes its place. The error is a
 // *harness.InfrastructureError for anything that is wrong with the bench.
 func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
 	for _, s := range serials {
@@ -151,22 +155,38 @@ func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
 			return nil, err
 		}
 	}
-	for {
-		free, err := r.free(serials)
+	var unusable error // of the phones that were tried
+	also := func(err error) error {
+		if unusable == nil {
+			return err
+		}
+		return fmt.Errorf("%w; %w", unusable, err)
+	}
+	for left := slices.Clone(serials); ; {
+		free, err := r.free(left)
 		if err != nil {
-			return nil, err
+			return nil, also(err)
 		}
 		lock, err := r.lock(ctx, free)
 		if err != nil {
-			return nil, err
+			return nil, also(err)
 		}
 		// Whoever had the phone before may have had a reason to take it out.
 		notice, err := r.Quarantined(lock.Serial())
-		if err == nil && notice == nil {
-			return r.open(ctx, lock)
+		if err != nil || notice != nil {
+			if err := errors.Join(err, lock.Release()); err != nil {
+				return nil, fmt.Errorf("rig: lease %s: %w", lock.Serial(), err)
+			}
+			continue
 		}
-		if err := errors.Join(err, lock.Release()); err != nil {
-			return nil, fmt.Errorf("rig: lease %s: %w", lock.Serial(), err)
+		l, err := r.open(ctx, lock)
+		if err == nil {
+			return l, nil
+		}
+		unusable = also(err)
+		left = slices.DeleteFunc(left, func(s string) bool { return s == lock.Serial() })
+		if len(left) == 0 || ctx.Err() != nil {
+			return nil, unusable
 		}
 	}
 }
@@ -259,7 +279,7 @@ func (r *Rig) take(ctx context.Context, lock *devices.Lease) (*Lease, error) {
 		return nil, fmt.Errorf("%w; %w", first, err)
 	}
 	if err := l.examine(ctx); err != nil {
-		return nil, err
+		return nil, l.takeOut(ctx, err)
 	}
 	return l, nil
 }
@@ -282,18 +302,31 @@ func (l *Lease) examine(ctx context.Context) error {
 
 // Release undoes every change to the phone and gives it back. A phone that does
 // not answer is mended first. What could not be undone stays in the journal for
-// the next lease.
+// the next lease, and the phone is taken out of the farm.
 func (l *Lease) Release(ctx context.Context) error {
+	return errors.Join(l.putBack(ctx), l.lock.Release())
+}
+
+func (l *Lease) putBack(ctx context.Context) error {
+	if l.lost != nil {
+		if left := l.journal.Pending(); len(left) > 0 {
+			return &devices.UndoError{Serial: l.Device.Serial(), Left: left, Err: l.lost}
+		}
+		return nil
+	}
 	err := l.journal.Undo(ctx, l.Device)
-	if err != nil && l.rig.Repair && ctx.Err() == nil {
-		if mended := l.Mend(ctx, err); mended != nil {
-			return errors.Join(err, mended, l.lock.Release())
+	if err == nil {
+		return nil
+	}
+	if l.rig.Repair && ctx.Err() == nil {
+		if lost := l.Mend(ctx, err); lost != nil {
+			return &devices.UndoError{Serial: l.Device.Serial(), Left: l.journal.Pending(), Err: lost}
 		}
 	}
-	if err != nil {
-		err = l.restore(ctx)
+	if err := l.restore(ctx); err != nil {
+		return l.takeOut(ctx, err)
 	}
-	return errors.Join(err, l.lock.Release())
+	return nil
 }
 
 // restore undoes the journal, trying again for a while: a phone that reboots
