@@ -332,7 +332,7 @@ func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
 		"one that is dead":            {"offline", true, true},
 		"one that was never seen":     {"unplug", false, false},
 		"one that waits for a person": {"unauthorized", true, false},
-		"one that is in its recovery": {"reboot-recovery", true, true},
+		"one that is in its recovery": {"recovery", true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -347,11 +347,7 @@ func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if c.fault == "reboot-recovery" {
-				intoRecovery(t, b)
-			} else {
-				b.fault(t, c.fault, "")
-			}
+			b.fault(t, c.fault, "")
 			l, err := b.rig.Lease(t.Context(), serials...)
 			if err != nil || l.Device.Serial() != serials[1] {
 				t.Fatalf("got %v, want the other phone", err)
@@ -363,18 +359,6 @@ func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
 				t.Errorf("in quarantine: %v, %v; want %v", notice, err, c.out)
 			}
 		})
-	}
-}
-
-// intoRecovery restarts the phone into its recovery, as a failed update does.
-func intoRecovery(t *testing.T, b *bench) {
-	t.Helper()
-	d := devices.Open(b.w.ADB(), b.ours.Serial())
-	if _, err := d.Script(t.Context(), "reboot recovery"); err != nil && !errors.As(err, new(*devices.LostError)) {
-		t.Fatal(err)
-	}
-	for b.ours.State() != "recovery" {
-		wait(t, 10*time.Millisecond)
 	}
 }
 
