@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,88 +75,70 @@ type Lease struct {
 
 // Acquire leases any one of the serials; see Pool.Acquire.
 func Acquire(ctx context.Context, locks string, serials []string) (*Lease, error) {
-	return (&Pool{Locks: locks}).Acquire(ctx, serials)
+	leases, err := (&Pool{Locks: locks}).Acquire(ctx, 1, serials)
+	if err != nil {
+		return nil, err
+	}
+	return leases[0], nil
 }
 
-// Acquire leases any one of the serials, the first that is free, and waits until
-// ctx ends if none is. The error then is a *BusyError that says who has them.
-func (p *Pool) Acquire(ctx context.Context, serials []string) (*Lease, error) {
-	if len(serials) == 0 {
-		return nil, errors.New("devices: lease phone: no serial was named")
+// Acquire leases n of the serials or none, those that stand first among the free
+// ones, and waits until ctx ends if too few are free. It holds nothing while it
+// waits, so requests that overlap cannot wait for each other. The error of a wait
+// that ended is a *BusyError that says who has the phones.
+func (p *Pool) Acquire(ctx context.Context, n int, serials []string) ([]*Lease, error) {
+	if distinct := slices.Compact(slices.Sorted(slices.Values(serials))); len(distinct) != len(serials) {
+		return nil, errors.New("devices: lease phone: a serial was named twice")
+	}
+	if n < 1 || n > len(serials) {
+		return nil, fmt.Errorf("devices: lease phone: %d were asked for, of %d that were named", n, len(serials))
 	}
 	if err := os.MkdirAll(p.Locks, 0o700); err != nil {
 		return nil, fmt.Errorf("devices: lease phone: make lock folder: %w", err)
 	}
 	told := ""
 	for {
-		holders := make([]Holder, 0, len(serials))
-		for _, serial := range serials {
-			lease, err := tryLease(p.Locks, serial)
-			if err == nil {
-				return lease, nil
-			}
-			if !errors.Is(err, errLocked) {
-				return nil, fmt.Errorf("devices: lease phone %s: %w", serial, err)
-			}
-			holders = append(holders, readHolder(p.Locks, serial))
-		}
-		if now := fmt.Sprint(holders); p.Waiting != nil && now != told {
-			told = now
-			p.Waiting(holders)
-		}
-		if err := pause(ctx, leasePoll); err != nil {
-			return nil, &BusyError{Holders: holders, Err: err}
-		}
-	}
-}
-
-// AcquireAll leases all of the serials or none, and waits until ctx ends if one
-// of them is taken. It holds nothing while it waits and locks in the order of
-// the serials, so requests that overlap cannot wait for each other. The error of
-// a wait that ended is a *BusyError.
-func (p *Pool) AcquireAll(ctx context.Context, serials []string) ([]*Lease, error) {
-	wanted := slices.Compact(slices.Sorted(slices.Values(serials)))
-	if len(wanted) == 0 || len(wanted) != len(serials) {
-		return nil, errors.New("devices: lease phones: none was named, or one twice")
-	}
-	if err := os.MkdirAll(p.Locks, 0o700); err != nil {
-		return nil, fmt.Errorf("devices: lease phones: make lock folder: %w", err)
-	}
-	told := ""
-	for {
-		leases, taken, err := tryAll(p.Locks, wanted)
-		if err != nil || taken == nil {
+		leases, taken, err := tryAll(p.Locks, n, serials)
+		if err != nil || len(leases) == n {
 			return leases, err
 		}
-		holders := []Holder{*taken}
-		if now := fmt.Sprint(holders); p.Waiting != nil && now != told {
+		if now := fmt.Sprint(taken); p.Waiting != nil && now != told {
 			told = now
-			p.Waiting(holders)
+			p.Waiting(taken)
 		}
-		if err := pause(ctx, leasePoll); err != nil {
-			return nil, &BusyError{Holders: holders, Err: err}
+		// Not all at the same moment: two who each want several phones would go on
+		// taking the half of what the other one needs.
+		if err := pause(ctx, leasePoll+rand.N(leasePoll/2)); err != nil { //nolint:gosec // No secret.
+			return nil, &BusyError{Holders: taken, Err: err}
 		}
 	}
 }
 
-// tryAll locks every serial, or none and says who has the first that is taken.
-func tryAll(dir string, serials []string) (leases []*Lease, taken *Holder, err error) {
+// tryAll locks n of the serials, or none and says who has those that are taken.
+func tryAll(dir string, n int, serials []string) (leases []*Lease, taken []Holder, err error) {
 	for _, serial := range serials {
 		lease, err := tryLease(dir, serial)
-		if err == nil {
+		switch {
+		case err == nil:
 			leases = append(leases, lease)
-			continue
+		case errors.Is(err, errLocked):
+			taken = append(taken, readHolder(dir, serial))
+		default:
+			return nil, nil, errors.Join(fmt.Errorf("devices: lease phone %s: %w", serial, err), releaseAll(leases))
 		}
-		for _, l := range leases {
-			err = errors.Join(err, l.Release())
+		if len(leases) == n {
+			return leases, nil, nil
 		}
-		if !errors.Is(err, errLocked) {
-			return nil, nil, fmt.Errorf("devices: lease phone %s: %w", serial, err)
-		}
-		holder := readHolder(dir, serial)
-		return nil, &holder, nil
 	}
-	return leases, nil, nil
+	return nil, taken, releaseAll(leases)
+}
+
+func releaseAll(leases []*Lease) error {
+	var failed []error
+	for _, l := range leases {
+		failed = append(failed, l.Release())
+	}
+	return errors.Join(failed...)
 }
 
 // tryLease locks one phone's file, or returns errLocked. The file is never

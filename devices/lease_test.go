@@ -91,10 +91,11 @@ func TestLeaseExcludesOtherProcesses(t *testing.T) {
 		told <- h
 		_ = other.Process.Kill()
 	}}
-	lease, err := pool.Acquire(within(t), []string{"127.0.0.1:7001"})
+	leases, err := pool.Acquire(within(t), 1, []string{"127.0.0.1:7001"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	lease := leases[0]
 	if h := <-told; len(h) != 1 || h[0].PID != other.Process.Pid {
 		t.Errorf("the wait was explained by %v", h)
 	}
@@ -162,29 +163,32 @@ func TestAcquireNothing(t *testing.T) {
 
 func TestSeveralPhonesAreLeasedAllOrNone(t *testing.T) {
 	pool := &devices.Pool{Locks: t.TempDir()}
-	one, err := pool.Acquire(t.Context(), []string{"b"})
+	one, err := pool.Acquire(t.Context(), 1, []string{"b"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	var busy *devices.BusyError
-	if _, err := pool.AcquireAll(ctx, []string{"a", "b", "c"}); !errors.As(err, &busy) || busy.Holders[0].Serial != "b" {
+	if _, err := pool.Acquire(ctx, 3, []string{"a", "b", "c"}); !errors.As(err, &busy) || busy.Holders[0].Serial != "b" {
 		t.Errorf("one of three is taken: %v", err)
 	}
-	// None of the others was kept.
-	rest, err := pool.AcquireAll(within(t), []string{"c", "a"})
+	// None of the others was kept, and they are enough for who wants any two.
+	rest, err := pool.Acquire(within(t), 2, []string{"a", "b", "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range append(rest, one) {
+	for _, l := range append(rest, one...) {
 		if err := l.Release(); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, serials := range [][]string{nil, {"a", "a"}} {
-		if _, err := pool.AcquireAll(within(t), serials); err == nil {
-			t.Errorf("%v: leased", serials)
+	for _, bad := range []struct {
+		n       int
+		serials []string
+	}{{0, []string{"a"}}, {1, nil}, {2, []string{"a"}}, {2, []string{"a", "a"}}} {
+		if _, err := pool.Acquire(within(t), bad.n, bad.serials); err == nil {
+			t.Errorf("%v: leased", bad)
 		}
 	}
 }
@@ -202,7 +206,7 @@ func TestOverlappingRequestsDoNotWaitForEachOther(t *testing.T) {
 				for _, i := range want {
 					names = append(names, serials[i])
 				}
-				leases, err := pool.AcquireAll(within(t), names)
+				leases, err := pool.Acquire(within(t), len(names), names)
 				if err != nil {
 					return err
 				}

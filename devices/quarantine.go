@@ -17,10 +17,13 @@ type Notice struct {
 	Format int       `json:"format"`
 	Serial string    `json:"serial"`
 	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
+	Since  time.Time `json:"since"` // zero where nobody noted it
 }
 
 func (n Notice) String() string {
+	if n.Since.IsZero() {
+		return fmt.Sprintf("phone %s is in quarantine: %s", n.Serial, n.Reason)
+	}
 	return fmt.Sprintf("phone %s is in quarantine since %s: %s", n.Serial, n.Since.Format(time.DateTime), n.Reason)
 }
 
