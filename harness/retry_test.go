@@ -49,7 +49,7 @@ func TestOnlyTheRigsOwnFailuresAreTriedAgain(t *testing.T) {
 		"an undo that failed on a phone that answers":   {err: undo(errors.New("read back: http_proxy is localhost:8080")), why: "undone"},
 		"the same beside a failure":                     {err: errors.Join(infra, undo(errors.New("read back"))), why: "undone"},
 		"an undo that failed before the phone was gone": {err: undo(errors.Join(errors.New("read back"), lost)), why: "undone"},
-		"a phone that could not be mended": {err: errors.Join(infra, undo(&devices.RepairError{Serial: "R58M", Ailment: devices.Unlisted, Err: errors.New("its ADB state is absent")}))},
+		"a phone that could not be mended":              {err: errors.Join(infra, undo(&devices.RepairError{Serial: "R58M", Ailment: devices.Unlisted, Err: errors.New("its ADB state is absent")}))},
 		"a phone that no longer answers":                {err: undo(fmt.Errorf("undo: %w", context.DeadlineExceeded))},
 		"an undo that failed, one phone being gone":     {err: errors.Join(undo(lost), undo(errors.New("read back"))), why: "undone"},
 	} {

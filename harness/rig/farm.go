@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
 )
 
@@ -60,9 +61,24 @@ type FarmPhone struct {
 	Interface string
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
+	// Server is the ADB server, host:port, to which the phone is attached; empty
+	// for any of the farm's.
+	Server string
+	// Region and Rooted are what the bench says of the phone, so that a spec that
+	// needs something else is skipped before anything is asked of the phone; empty
+	// and nil where it says nothing.
+	Region string
+	Rooted *bool
+	// Quarantine is why the phone is not to be used; empty when it is.
+	Quarantine string
 	// Hooks are the bench's commands for this phone, by name: the farm's, and the
 	// phone's own in their place.
 	Hooks map[string]Hook
+}
+
+// Facts are what farm.yaml says of the phone; all else is unknown.
+func (p FarmPhone) Facts() devices.Facts {
+	return devices.Facts{Region: p.Region, Rooted: p.Rooted, Capture: p.Capture}
 }
 
 // An Uplink is how the proxy reaches the internet.
@@ -85,7 +101,12 @@ type farmFile struct {
 		Capture   []yaml.Node `yaml:"capture"`
 		Interface yaml.Node   `yaml:"interface"`
 		Note      yaml.Node   `yaml:"note"`
-		Hooks     yaml.Node   `yaml:"hooks"`
+		Server    yaml.Node   `yaml:"server"`
+		Region    yaml.Node   `yaml:"region"`
+		Rooted    yaml.Node   `yaml:"rooted"`
+
+		Quarantine yaml.Node `yaml:"quarantine"`
+		Hooks      yaml.Node `yaml:"hooks"`
 	} `yaml:"phones"`
 	Hooks  yaml.Node `yaml:"hooks"`
 	Uplink struct {
@@ -260,6 +281,21 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 				p.fail(n, "capture %q is not known; this version has %s and %s", n.Value, CaptureTCPDump, CaptureProxy)
 			}
 			phone.Capture = append(phone.Capture, n.Value)
+		}
+		phone.Server = p.text(&row.Server, "server")
+		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {
+			p.fail(&row.Server, "phone %s is at server %s, which adb: does not list; it lists %s", phone.Serial, phone.Server, strings.Join(f.Servers, ", "))
+		}
+		phone.Region = p.text(&row.Region, "region")
+		if n := &row.Rooted; n.Kind != 0 {
+			if err := n.Decode(&phone.Rooted); err != nil || phone.Rooted == nil {
+				p.fail(n, "rooted %q must be true or false; leave it out if you do not know", n.Value)
+			}
+		}
+		if n := &row.Quarantine; n.Kind != 0 {
+			if phone.Quarantine = strings.Join(strings.Fields(p.text(n, "quarantine")), " "); phone.Quarantine == "" || n.Tag == "!!bool" || n.Tag == "!!null" {
+				p.fail(n, "quarantine needs the reason in words, such as quarantine: the battery is swollen; remove the line when the phone may be used")
+			}
 		}
 		if len(phone.Capture) == 0 {
 			p.fail(&row.Serial, "phone %s lists no capture; write capture: [%s, %s]", phone.Serial, CaptureTCPDump, CaptureProxy)

@@ -54,8 +54,8 @@ func (r *Rig) newLease(ctx context.Context, lock *devices.Lease) (*Lease, error)
 // lists it, else the one that listed it last, else one that does not answer,
 // since it may be there.
 func (r *Rig) home(ctx context.Context, known devices.Known) string {
-	down := ""
-	for _, server := range r.Farm.Servers {
+	down, servers := "", r.serversOf(known.Serial)
+	for _, server := range servers {
 		ask, cancel := context.WithTimeout(ctx, r.repairLimits().Ask)
 		entries, err := devices.Inventory(ask, []string{server})
 		cancel()
@@ -69,12 +69,12 @@ func (r *Rig) home(ctx context.Context, known devices.Known) string {
 		}
 	}
 	switch {
-	case slices.Contains(r.Farm.Servers, known.Server):
+	case slices.Contains(servers, known.Server):
 		return known.Server
 	case down != "":
 		return down
 	}
-	return r.Farm.Servers[0]
+	return servers[0]
 }
 
 // recognise notes that the phone was seen, and with which build. by is what put

@@ -88,10 +88,19 @@ func (r *Rig) phone(serial string) (FarmPhone, error) {
 	return FarmPhone{}, fmt.Errorf("rig: phone %s is not in %s, which lists %s", serial, r.Farm.Path, strings.Join(names, ", "))
 }
 
+// serversOf are the ADB servers to which a phone may be attached.
+func (r *Rig) serversOf(serial string) []string {
+	if p, err := r.phone(serial); err == nil && p.Server != "" {
+		return []string{p.Server}
+	}
+	return r.Farm.Servers
+}
+
 // find asks the ADB servers for a phone and says what to do when it cannot be
 // used.
 func (r *Rig) find(ctx context.Context, serial string) (devices.Entry, error) {
-	entries, err := devices.Inventory(ctx, r.Farm.Servers)
+	at := r.serversOf(serial)
+	entries, err := devices.Inventory(ctx, at)
 	var known []string
 	var servers []string
 	for _, e := range entries {
@@ -123,7 +132,7 @@ func (r *Rig) find(ctx context.Context, serial string) (devices.Entry, error) {
 	}
 	return devices.Entry{}, &harness.InfrastructureError{
 		Stage: "lease", Device: serial, Advice: "plug the phone in, or correct the serial in " + r.Farm.Path,
-		Err: fmt.Errorf("no ADB server at %s knows it; %s", strings.Join(r.Farm.Servers, ", "), seen),
+		Err: fmt.Errorf("no ADB server at %s knows it; %s", strings.Join(at, ", "), seen),
 	}
 }
 
@@ -145,50 +154,111 @@ type Lease struct {
 	done memory
 }
 
-// Lease takes one of the serials, waiting until it is free or ctx ends, and
-// undoes what an earlier run left on it. A phone that turns out to be unusable
-// is left out, and another one takes its place. The error is a
-// *harness.InfrastructureError for anything that is wrong with the bench.
+// Lease takes one of the serials; see LeaseSome.
 func (r *Rig) Lease(ctx context.Context, serials ...string) (*Lease, error) {
+	leases, err := r.LeaseSome(ctx, 1, nil, serials...)
+	if err != nil {
+		return nil, err
+	}
+	return leases[0], nil
+}
+
+// LeaseSome takes n of the serials that meet the needs, all or none, waiting
+// until they are free or ctx ends, and undoes what an earlier run left on them. A
+// phone that turns out not to fit or not to be usable is left out, and another
+// one takes its place. The error is a *harness.InfrastructureError for anything
+// that is wrong with the bench, with the reason of each phone that was left out.
+func (r *Rig) LeaseSome(ctx context.Context, n int, needs []devices.Requirement, serials ...string) ([]*Lease, error) {
 	for _, s := range serials {
 		if _, err := r.phone(s); err != nil {
 			return nil, err
 		}
 	}
-	var unusable error // of the phones that were tried
+	var out error // why phones were left out
 	also := func(err error) error {
-		if unusable == nil {
+		if out == nil {
 			return err
 		}
-		return fmt.Errorf("%w; %w", unusable, err)
+		return fmt.Errorf("%w; %w", out, err)
 	}
 	for left := slices.Clone(serials); ; {
 		free, err := r.free(left)
 		if err != nil {
 			return nil, also(err)
 		}
-		lock, err := r.lock(ctx, free)
+		if len(free) < n {
+			return nil, also(&harness.InfrastructureError{
+				Stage: "lease", Device: strings.Join(serials, " or "), Advice: "list more phones in " + r.Farm.Path,
+				Err: fmt.Errorf("%d phones are needed at once, and %d can be had", n, len(free)),
+			})
+		}
+		locks, err := r.lock(ctx, n, free)
 		if err != nil {
 			return nil, also(err)
 		}
-		// Whoever had the phone before may have had a reason to take it out.
-		notice, err := r.Quarantined(lock.Serial())
-		if err != nil || notice != nil {
-			if err := errors.Join(err, lock.Release()); err != nil {
-				return nil, fmt.Errorf("rig: lease %s: %w", lock.Serial(), err)
-			}
-			continue
+		leases, bad, err := r.openAll(ctx, needs, locks)
+		if err == nil && bad == "" {
+			return leases, nil
 		}
-		l, err := r.open(ctx, lock)
-		if err == nil {
-			return l, nil
+		if err != nil {
+			out = also(err)
 		}
-		unusable = also(err)
-		left = slices.DeleteFunc(left, func(s string) bool { return s == lock.Serial() })
-		if len(left) == 0 || ctx.Err() != nil {
-			return nil, unusable
+		left = slices.DeleteFunc(left, func(s string) bool { return s == bad })
+		if len(left) < n || ctx.Err() != nil {
+			return nil, out
 		}
 	}
+}
+
+// openAll makes all of the locked phones ready, or gives all of them back and
+// says which one was bad and why. There is no reason for a phone that was taken
+// out of the farm while it was waited for: the next look finds it.
+func (r *Rig) openAll(ctx context.Context, needs []devices.Requirement, locks []*devices.Lease) (leases []*Lease, bad string, err error) {
+	for i, lock := range locks {
+		l, err := r.openFitting(ctx, needs, lock)
+		if l != nil {
+			leases = append(leases, l)
+			continue
+		}
+		for _, l := range leases {
+			err = errors.Join(err, l.Release(ctx))
+		}
+		for _, lock := range locks[i+1:] {
+			err = errors.Join(err, lock.Release())
+		}
+		if err == nil {
+			return nil, "", nil
+		}
+		return nil, lock.Serial(), err
+	}
+	return leases, "", nil
+}
+
+// openFitting makes a locked phone ready, or gives it back: without an error if
+// it was taken out of the farm while it was waited for.
+func (r *Rig) openFitting(ctx context.Context, needs []devices.Requirement, lock *devices.Lease) (*Lease, error) {
+	// Whoever had the phone before may have had a reason to take it out.
+	notice, err := r.Quarantined(lock.Serial())
+	if err != nil || notice != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	l, err := r.open(ctx, lock)
+	if err != nil || len(needs) == 0 {
+		return l, err
+	}
+	facts, err := l.Device.Facts(ctx)
+	facts.Capture = l.config.Capture
+	if err == nil {
+		why := devices.Misfit(needs, facts, true)
+		if why == "" {
+			return l, nil
+		}
+		err = errors.New(why)
+	}
+	err = &harness.InfrastructureError{
+		Stage: "find a phone that fits", Device: lock.Serial(), Advice: "use another phone, or give this one what the spec needs", Err: err,
+	}
+	return nil, errors.Join(err, l.Release(ctx))
 }
 
 // Hold leases one phone for a person, who may want it because it is in
@@ -197,20 +267,20 @@ func (r *Rig) Hold(ctx context.Context, serial string) (*Lease, error) {
 	if _, err := r.phone(serial); err != nil {
 		return nil, err
 	}
-	lock, err := r.lock(ctx, []string{serial})
+	locks, err := r.lock(ctx, 1, []string{serial})
 	if err != nil {
 		return nil, err
 	}
-	return r.open(ctx, lock)
+	return r.open(ctx, locks[0])
 }
 
-// lock waits for the right to one of the phones.
-func (r *Rig) lock(ctx context.Context, serials []string) (*devices.Lease, error) {
-	lock, err := (&devices.Pool{Locks: r.locks(), Waiting: r.Waiting}).Acquire(ctx, serials)
+// lock waits for the right to n of the phones.
+func (r *Rig) lock(ctx context.Context, n int, serials []string) ([]*devices.Lease, error) {
+	locks, err := (&devices.Pool{Locks: r.locks(), Waiting: r.Waiting}).Acquire(ctx, n, serials)
 	if err != nil {
 		return nil, &harness.InfrastructureError{Stage: "lease", Device: strings.Join(serials, " or "), Advice: "wait, or list more phones in " + r.Farm.Path, Err: err}
 	}
-	return lock, nil
+	return locks, nil
 }
 
 // open makes a locked phone ready, or gives the lock back.
@@ -226,7 +296,7 @@ func (r *Rig) open(ctx context.Context, lock *devices.Lease) (*Lease, error) {
 func (r *Rig) free(serials []string) ([]string, error) {
 	var free, why []string
 	for _, s := range serials {
-		notice, err := devices.Quarantined(r.quarantine(), s)
+		notice, err := r.Quarantined(s)
 		switch {
 		case err != nil:
 			return nil, &harness.InfrastructureError{Stage: "lease", Device: s, Advice: "look at the file, then run `offproof farm release " + s + "`", Err: err}
@@ -238,7 +308,7 @@ func (r *Rig) free(serials []string) ([]string, error) {
 	}
 	if len(free) == 0 && len(why) > 0 {
 		return nil, &harness.InfrastructureError{
-			Stage: "lease", Device: strings.Join(serials, " or "), Advice: "mend what is wrong, then run `offproof farm release SERIAL`",
+			Stage: "lease", Device: strings.Join(serials, " or "), Advice: "mend what is wrong, then run `offproof farm release SERIAL`, or remove quarantine: from " + r.Farm.Path,
 			Err: errors.New(strings.Join(why, "; ")),
 		}
 	}
@@ -256,11 +326,20 @@ func (r *Rig) Quarantine(serial, reason string) error {
 
 // Quarantined says why a phone is in quarantine; nil when it is not.
 func (r *Rig) Quarantined(serial string) (*devices.Notice, error) {
+	if p, err := r.phone(serial); err == nil && p.Quarantine != "" {
+		return &devices.Notice{Serial: serial, Reason: p.Quarantine + " (" + r.Farm.Path + ")"}, nil
+	}
 	return devices.Quarantined(r.quarantine(), serial)
 }
 
-// Readmit ends a quarantine. A phone that is in none is an error.
-func (r *Rig) Readmit(serial string) error { return devices.Readmit(r.quarantine(), serial) }
+// Readmit ends a quarantine. A phone that is in none is an error, and so is one
+// that farm.yaml keeps out.
+func (r *Rig) Readmit(serial string) error {
+	if p, err := r.phone(serial); err == nil && p.Quarantine != "" {
+		return fmt.Errorf("rig: phone %s is kept out by %s: remove its quarantine: line", serial, r.Farm.Path)
+	}
+	return devices.Readmit(r.quarantine(), serial)
+}
 
 // take examines a locked phone, and once more from the start after a repair.
 func (r *Rig) take(ctx context.Context, lock *devices.Lease) (*Lease, error) {
