@@ -95,17 +95,25 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 	defer w.Flush() //nolint:errcheck // A strings.Builder takes everything.
 	if i < 0 {
 		row("state", "not attached to any ADB server of the farm")
-		row("to do", "plug it in, or correct its serial")
-		return false
+	} else {
+		row("state", string(entries[i].State))
 	}
-	row("state", string(entries[i].State))
 	if notice, err := r.Quarantined(p.Serial); err != nil || notice != nil {
-		if err != nil {
+		todo := "mend what is wrong, then run `offproof farm release " + p.Serial + "`"
+		switch {
+		case err != nil:
 			row("quarantine", err.Error())
-		} else {
+		case p.Quarantine != "":
+			row("quarantine", notice.Reason)
+			todo = "mend what is wrong, then remove its quarantine: line"
+		default:
 			row("quarantine", "since "+notice.Since.Format(time.DateTime)+": "+notice.Reason)
 		}
-		row("to do", "mend what is wrong, then run `offproof farm release "+p.Serial+"`")
+		row("to do", todo)
+		return false
+	}
+	if i < 0 {
+		row("to do", "plug it in, or correct its serial")
 		return false
 	}
 	if !entries[i].State.Usable() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func serverFlags(addr string) string {
 
 func simCommand() *cobra.Command {
 	cfg := sim.Config{Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor}
-	var phones string
+	var phones, log string
 	var faults []string
 	cmd := &cobra.Command{
 		Use:   "sim [--phones PERSONALITY[:MODEL[:LOCALE]],...] [--fault N:NAME[=ARG][@AFTER]] [--dir DIR] [--adb HOST:PORT]",
@@ -57,6 +58,14 @@ It says nothing about a live phone: it is for trying the tool and for testing it
 			if err := breakPhones(cfg.Phones, faults); err != nil {
 				return err
 			}
+			if log != "" {
+				f, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // The user names the file.
+				if err != nil {
+					return fmt.Errorf("sim: --log: %w", err)
+				}
+				defer f.Close() //nolint:errcheck // Each line is written by itself.
+				cfg.Log = slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			}
 			return simulate(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
 	}
@@ -64,6 +73,7 @@ It says nothing about a live phone: it is for trying the tool and for testing it
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "offproof-sim", "folder for farm.yaml, certificates and state")
 	cmd.Flags().StringVar(&cfg.ADB, "adb", "127.0.0.1:0", "address of the simulated ADB server; port 0 takes a free one")
 	cmd.Flags().StringVar(&cfg.Control, "control", "127.0.0.1:0", "address of the door through which tests break the farm")
+	cmd.Flags().StringVar(&log, "log", "", "file that gets every request of an ADB client, every fault and every error, one JSON object a line")
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "break a phone by its number and a time, such as 1:unplug=5s@20s; may be repeated")
 	cmd.Flags().StringVar(&cfg.Transport, "transport", "", "let a genuine ADB server at this address connect to the phones; alone it means "+genuineServer)
 	cmd.Flags().Lookup("transport").NoOptDefVal = genuineServer

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,8 @@ var programs = sync.OnceValues(func() (string, error) {
 		{"build", "-o", filepath.Join(dir, "offproof"), "../../cmd/offproof"},
 		{"build", "-o", filepath.Join(dir, "ginkgo"), "github.com/onsi/ginkgo/v2/ginkgo"},
 		{"test", "-c", "-o", filepath.Join(dir, "specs.test"), "../../specs"},
+		{"test", "-c", "-o", filepath.Join(dir, "farmspecs.test"), "./testdata/farmspecs"},
+		{"test", "-c", "-o", filepath.Join(dir, "spectimeout.test"), "./testdata/spectimeout"},
 	} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil { //nolint:gosec,noctx // Fixed arguments.
 			return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -81,13 +84,19 @@ func ginkgo(t *testing.T, env, before, after []string) run {
 	return start(t, env, before, after)()
 }
 
-// start starts ginkgo and returns the wait for its end.
+// start starts ginkgo on ./specs and returns the wait for its end.
 func start(t *testing.T, env, before, after []string) func() run {
+	t.Helper()
+	return startSuite(t, "specs.test", env, before, after)
+}
+
+// startSuite is start on a suite that programs has built.
+func startSuite(t *testing.T, suite string, env, before, after []string) func() run {
 	t.Helper()
 	dir := t.TempDir()
 	report := filepath.Join(dir, "report.json")
 	args := append([]string{"--no-color", "--json-report=report.json", "--output-dir=" + dir}, before...)
-	args = append(args, program(t, "specs.test"))
+	args = append(args, program(t, suite))
 	if len(after) > 0 {
 		args = append(append(args, "--"), after...)
 	}
@@ -143,15 +152,25 @@ func (r run) specs(parts ...string) []types.SpecReport {
 type farm struct {
 	t       *testing.T
 	file    string
+	log     string // every request of an ADB client, among others
 	control string
 	adb     []string // arguments of the genuine client that lead here
 	serials []string
+	// transports are where a genuine ADB server connects to the phones.
+	transports []string
 }
 
-func startFarm(t *testing.T, personalities string) *farm {
+var (
+	phoneLine   = regexp.MustCompile(`^  (\S+)  (?:Redmi|Mi) `)
+	connectLine = regexp.MustCompile(`^  adb .*connect (\S+)$`)
+)
+
+func startFarm(t *testing.T, personalities string, flags ...string) *farm {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command(program(t, "offproof"), "sim", "--phones", personalities, "--dir", dir) //nolint:gosec,noctx // Ended below.
+	log := filepath.Join(dir, "sim.jsonl")
+	args := append([]string{"sim", "--phones", personalities, "--dir", dir, "--log", log}, flags...)
+	cmd := exec.Command(program(t, "offproof"), args...) //nolint:gosec,noctx // Ended below.
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +194,7 @@ func startFarm(t *testing.T, personalities string) *farm {
 			t.Error("offproof sim did not end on an interrupt")
 		}
 	})
-	f := &farm{t: t, file: filepath.Join(dir, "farm.yaml")}
+	f := &farm{t: t, file: filepath.Join(dir, "farm.yaml"), log: log}
 	sc := bufio.NewScanner(out)
 	for sc.Scan() {
 		line := sc.Text()
@@ -185,8 +204,11 @@ func startFarm(t *testing.T, personalities string) *farm {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "adb "); ok {
 			f.adb = strings.Fields(strings.TrimSuffix(rest, " devices -l"))
 		}
-		if serial, _, ok := strings.Cut(strings.TrimSpace(line), "  Redmi Note 8"); ok {
-			f.serials = append(f.serials, serial)
+		if m := phoneLine.FindStringSubmatch(line); m != nil {
+			f.serials = append(f.serials, m[1])
+		}
+		if m := connectLine.FindStringSubmatch(line); m != nil {
+			f.transports = append(f.transports, m[1])
 		}
 		if strings.HasPrefix(line, "ready") {
 			go func() { _, _ = io.Copy(io.Discard, out) }()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
+	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/harness"
 	"github.com/offproof/offproof/harness/evidence"
 	"github.com/offproof/offproof/harness/rig"
@@ -24,9 +25,12 @@ const leaseLimit = 12 * time.Hour
 // returns errors.
 type Phone struct {
 	farm  *Farm
-	fits  []int // places in the plan; nil for any
-	held  *rig.Lease
-	tried []string
+	needs []devices.Requirement
+	fits  []int // places in the plan
+	// together is true for a phone that is leased with others.
+	together bool
+	held     *rig.Lease
+	tried    []string
 }
 
 // Serial is the ADB serial of the phone that the spec holds.
@@ -37,23 +41,27 @@ func (p *Phone) Serial() string {
 	return p.held.Device.Serial()
 }
 
-// lease takes a phone and gives it back after the spec.
-func (p *Phone) lease(ctx context.Context) {
-	p.tried = nil
-	ginkgo.DeferCleanup(p.release)
-	if err := p.take(ctx, p.farm.serials(p.fits)); err != nil {
+// lease takes phones that fit, all or none, and gives them back after the spec.
+func lease(ctx context.Context, phones []*Phone) {
+	for _, p := range phones {
+		p.tried = nil
+		ginkgo.DeferCleanup(p.release)
+	}
+	if err := take(ctx, phones, phones[0].farm.serials(phones[0].fits)); err != nil {
 		fail(err)
 	}
 }
 
-func (p *Phone) take(ctx context.Context, serials []string) error {
+func take(ctx context.Context, phones []*Phone, serials []string) error {
 	wait, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
-	held, err := p.farm.rig.Lease(wait, serials...)
+	leases, err := phones[0].farm.rig.LeaseSome(wait, len(phones), phones[0].needs, serials...)
 	if err != nil {
 		return err
 	}
-	p.held = held
+	for i, l := range leases {
+		phones[i].held = l
+	}
 	return nil
 }
 
@@ -61,20 +69,33 @@ func (p *Phone) release(ctx context.Context) {
 	if p.held == nil {
 		return
 	}
+	if err := p.giveBack(ctx); err != nil {
+		fail(err)
+	}
+}
+
+// giveBack ends the lease. What it could not undo is an error of the rig's.
+func (p *Phone) giveBack(ctx context.Context) error {
 	held := p.held
 	p.held = nil
 	if err := held.Release(ctx); err != nil {
-		fail(&harness.InfrastructureError{
+		return &harness.InfrastructureError{
 			Stage: "put the phone back as it was", Device: held.Device.Serial(),
 			Advice: "the journal keeps what is left and the next lease undoes it", Err: err,
-		})
+		}
 	}
+	return nil
 }
+
+// errPatience is why a trial or an observation was given up.
+var errPatience = errors.New("it took many times as long as planned")
 
 // Observe runs a scenario once under the setting that it is bound to.
 func (p *Phone) Observe(ctx context.Context, sc harness.Scenario) harness.Observation {
 	ginkgo.GinkgoHelper()
 	run, phone := p.open(sc.Name)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.farm.patience, errPatience)
+	defer cancel()
 	o, err := phone.Observe(ctx, sc)
 	err = errors.Join(err, p.seal(run))
 	if err != nil && o.Finding == nil {
@@ -95,24 +116,31 @@ func (p *Phone) Try(ctx context.Context, sc harness.Scenario, sw harness.Switch)
 	var void []string
 	for {
 		run, phone := p.open(sc.Name)
-		t, err := phone.Try(ctx, sc, sw)
+		work, cancel := context.WithTimeoutCause(ctx, p.farm.patience, errPatience)
+		t, err := phone.Try(work, sc, sw)
+		cancel()
 		t.Void = void
 		err = errors.Join(err, p.seal(run))
 		if err == nil {
 			ginkgo.AddReportEntry("trial", TrialEntry{t}, ginkgo.ReportEntryVisibilityAlways)
 			return t
 		}
-		void = append(void, fmt.Sprintf("%s: %v", p.Serial(), err))
 		p.tried = append(p.tried, p.Serial())
+		// What cannot be put back belongs to what went wrong: a phone that is gone
+		// does not stop another one from being tried, one that was left changed does.
+		err = errors.Join(err, p.giveBack(ctx))
+		void = append(void, fmt.Sprintf("%s: %v", p.tried[len(p.tried)-1], err))
 		others := slices.DeleteFunc(p.farm.serials(p.fits), func(s string) bool { return slices.Contains(p.tried, s) })
+		if p.together {
+			others = nil // Who has phones and waits for one more may wait for ever.
+		}
 		if harness.NotAgain(t, err, len(void)) != "" || len(others) == 0 || ctx.Err() != nil {
 			t.Void = void
 			ginkgo.AddReportEntry("trial", TrialEntry{t}, ginkgo.ReportEntryVisibilityAlways)
 			fail(err)
 		}
 		ginkgo.AddReportEntry("void attempt", void[len(void)-1], ginkgo.ReportEntryVisibilityAlways)
-		p.release(ctx)
-		if err := p.take(ctx, others); err != nil {
+		if err := take(ctx, []*Phone{p}, others); err != nil {
 			fail(err)
 		}
 	}

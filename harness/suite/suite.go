@@ -27,7 +27,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,28 +50,16 @@ type Farm struct {
 	plan  plan
 	err   error
 	ready bool
+	// skipped says for each container that the plan rules out why.
+	skipped []string
+	// patience bounds one trial or observation. The wait for a phone is no part of
+	// it.
+	patience time.Duration
 
 	rig   *rig.Rig
 	world *rig.Simulation
 	tree  string // the hash of this process's specs
 	root  string
-}
-
-// A plan is what the flags and farm.yaml say will be run. It is the same in
-// every process.
-type plan struct {
-	// Farm is the path of the farm.yaml in use, empty for the simulated farm.
-	Farm   string
-	Phones []plannedPhone
-}
-
-type plannedPhone struct {
-	// Label names the phone's container.
-	Label string
-	// Serial is empty for a simulated phone: its world chooses it.
-	Serial string
-	// Personality is PERSONALITY[:MODEL[:LOCALE]], empty for a phone of farm.yaml.
-	Personality string
 }
 
 // New makes a farm and registers its flags: -sim, -pairs and -seed, which go
@@ -83,114 +70,82 @@ func New() *Farm {
 		pairs: flag.Int("pairs", 1, "counted pairs of each trial; 5 are enough for p = 0.03"),
 		seed:  flag.Uint64("seed", 0, "seed of the arms' order and of the canaries; 0 takes Ginkgo's"),
 	}
+	ginkgo.AddTreeConstructionNodeArgsTransformer(refuseSpecTimeout)
 	flag.CommandLine.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "offproof: after -- stand only -sim, -pairs and -seed, such as `ginkgo ./specs -- -sim=deaf`; Ginkgo's own flags (-p, --label-filter, ...) go before ./specs: `ginkgo -p ./specs`")
 	}
 	return f
 }
 
-// DefaultPersonalities are the phones of the simulated farm when no flag says
-// otherwise.
-func defaultPersonalities() []string { return []string{"honest", "honest"} }
-
-// resolve reads flags and farm.yaml, once.
-func (f *Farm) resolve() error {
-	if f.ready {
-		return f.err
-	}
-	f.ready = true
-	f.err = f.read()
-	return f.err
-}
-
-func (f *Farm) read() error {
-	if rest := flag.Args(); len(rest) > 0 {
-		return fmt.Errorf("%q is no flag: after -- stand only -sim, -pairs and -seed, such as -sim=%s; Ginkgo's own flags go before ./specs", rest[0], rest[0])
-	}
-	if *f.pairs < 1 || *f.pairs > 100 {
-		return fmt.Errorf("-pairs=%d: a trial has 1 to 100 pairs", *f.pairs)
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return fmt.Errorf("suite: %w", err)
-	}
-	f.root = moduleRoot(dir)
-	path, err := rig.Find(dir)
-	if err != nil {
-		return err
-	}
-	if *f.sim == "" && path != "" && startedByGinkgo() {
-		farm, err := rig.Load(path)
-		if err != nil {
-			return err
-		}
-		f.plan.Farm = path
-		for _, p := range farm.Phones {
-			label := "on " + p.Serial
-			if p.Note != "" {
-				label += ", " + p.Note
-			}
-			f.plan.Phones = append(f.plan.Phones, plannedPhone{Label: label, Serial: p.Serial})
-		}
-		return nil
-	}
-	names := defaultPersonalities()
-	if *f.sim != "" {
-		names = strings.Split(*f.sim, ",")
-	}
-	for i, name := range names {
-		name = strings.TrimSpace(name)
-		if _, err := rig.SimulatedPhone(name); err != nil {
-			return fmt.Errorf("-sim=%s: %w", *f.sim, err)
-		}
-		f.plan.Phones = append(f.plan.Phones, plannedPhone{
-			Label: fmt.Sprintf("on simulated phone %d, %s", i+1, name), Personality: name,
-		})
-	}
-	return nil
-}
-
-// startedByGinkgo says whether the Ginkgo command runs this process: it always
-// passes its seed. `go test` caches results and kills long runs, so it gets
-// simulated phones only.
-func startedByGinkgo() bool {
-	found := false
-	flag.Visit(func(fl *flag.Flag) { found = found || fl.Name == "ginkgo.seed" })
-	return found
-}
-
-func moduleRoot(dir string) string {
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			return dir
-		}
-	}
-}
-
 // Each builds one container for every phone of the plan, so that a claim is
-// judged on each of them. Call it inside a container.
-func (f *Farm) Each(body func(phone *Phone)) {
+// judged on each of them. The phone is leased before each spec of the container
+// and given back after it. Where farm.yaml says already that a phone cannot meet
+// the needs, its container is skipped with the reason; a need of which only the
+// phone can tell, and which it does not meet, is an infrastructure failure. Call
+// it inside a container.
+func (f *Farm) Each(body func(phone *Phone), needs ...devices.Requirement) {
 	if err := f.resolve(); err != nil {
 		return // Run reports it.
 	}
-	for i := range f.plan.Phones {
-		ginkgo.Context(f.plan.Phones[i].Label, func() {
-			p := &Phone{farm: f, fits: []int{i}}
-			ginkgo.BeforeEach(p.lease)
-			body(p)
+	for i, planned := range f.plan.Phones {
+		ginkgo.Context(planned.Label, func() {
+			body(f.leased(1, []int{i}, needs)[0])
 		})
 	}
 }
 
-// Phone is any phone of the farm, leased before each spec of the container and
-// given back after it.
-func (f *Farm) Phone() *Phone {
-	p := &Phone{farm: f}
-	ginkgo.BeforeEach(p.lease)
-	return p
+// Phone is any phone of the farm that meets the needs, leased before each spec
+// of the container and given back after it; see Phones.
+func (f *Farm) Phone(needs ...devices.Requirement) *Phone { return f.Phones(1, needs...)[0] }
+
+// Phones are n phones of the farm that meet the needs, leased all or none before
+// each spec of the container and given back after it. Where farm.yaml says
+// already that too few can meet them, the specs are skipped with the reason of
+// each phone; needs of which only the phones can tell are looked at when they are
+// leased, and then too few are an infrastructure failure.
+func (f *Farm) Phones(n int, needs ...devices.Requirement) []*Phone {
+	if err := f.resolve(); err != nil || n < 1 {
+		n = max(1, n) // Run reports the error; the specs are not run.
+	}
+	var all []int
+	for i := range f.plan.Phones {
+		all = append(all, i)
+	}
+	return f.leased(n, all, needs)
+}
+
+// leased makes n phones of the places in the plan that are leased together.
+func (f *Farm) leased(n int, places []int, needs []devices.Requirement) []*Phone {
+	var fits []int
+	var why []string
+	for _, i := range places {
+		p := f.plan.Phones[i]
+		if reason := p.misfit(needs); reason != "" {
+			why = append(why, p.Label+": "+reason)
+			continue
+		}
+		fits = append(fits, i)
+	}
+	var phones []*Phone
+	for range n {
+		phones = append(phones, &Phone{farm: f, needs: needs, fits: fits, together: n > 1})
+	}
+	if len(fits) < n {
+		reason := fmt.Sprintf("the farm has %d of %d phones that could fit: %s", len(fits), n, strings.Join(append(why, f.few(n)...), "; "))
+		f.skipped = append(f.skipped, reason)
+		ginkgo.BeforeEach(func() { ginkgo.Skip(reason) })
+		return phones
+	}
+	ginkgo.BeforeEach(func(ctx context.Context) { lease(ctx, phones) })
+	return phones
+}
+
+// few says that a farm lists fewer phones than are needed, if it does.
+func (f *Farm) few(n int) []string {
+	if len(f.plan.Phones) >= n {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d are listed in all", len(f.plan.Phones))}
 }
 
 // Run runs the specs. It prints the plan first, sets Ginkgo's time limits from
@@ -233,6 +188,16 @@ func runnable(r types.Report) []types.SpecReport {
 	return slices.DeleteFunc(slices.Clone(r.SpecReports), func(s types.SpecReport) bool {
 		return s.LeafNodeType != types.NodeTypeIt || s.State.Is(types.SpecStateSkipped|types.SpecStatePending)
 	})
+}
+
+// errSpecTimeout refuses what would end a spec for waiting.
+var errSpecTimeout = errors.New("SpecTimeout is refused: it counts the wait for a phone; put NodeTimeout on the It, or nothing: trials have limits of their own")
+
+func refuseSpecTimeout(_ types.NodeType, _ ginkgo.Offset, text string, args []any) (string, []any, []error) {
+	if slices.ContainsFunc(args, func(a any) bool { _, is := a.(ginkgo.SpecTimeout); return is }) {
+		return text, args, []error{fmt.Errorf("offproof: the node %q: %w", text, errSpecTimeout)}
+	}
+	return text, args, nil
 }
 
 func refuseRetries(r types.Report) error {
@@ -304,6 +269,7 @@ func (f *Farm) join(b []byte) {
 	if f.rig, err = rig.New(farm); err != nil {
 		ginkgo.Fail("Infrastructure: " + err.Error())
 	}
+	f.rig.Repair = true
 	f.rig.Waiting = func(holders []devices.Holder) {
 		for _, h := range holders {
 			ginkgo.GinkgoWriter.Println("waiting: " + h.String())
@@ -319,46 +285,11 @@ func (f *Farm) close() {
 	}
 }
 
-// serials are the phones that fit, by their place in the plan.
-func (f *Farm) serials(fits []int) []string {
+// serials are the phones at places of the plan.
+func (f *Farm) serials(places []int) []string {
 	var out []string
-	for i, p := range f.rig.Farm.Phones {
-		if fits == nil || slices.Contains(fits, i) {
-			out = append(out, p.Serial)
-		}
+	for _, i := range places {
+		out = append(out, f.rig.Farm.Phones[i].Serial)
 	}
 	return out
-}
-
-// limits sets the suite's time limit from the plan: what the windows take, and
-// a generous allowance for starting, steps and a busy host.
-func (f *Farm) limits(specs int) (limit, estimate time.Duration) {
-	pace, floor := rig.SimulatedPace, rig.SimulatedFloor
-	if f.plan.Farm != "" {
-		if farm, err := rig.Load(f.plan.Farm); err == nil {
-			pace, floor = farm.Pace, farm.Floor
-		}
-	}
-	windows := 3 + 2**f.pairs
-	one := time.Duration(windows) * (time.Duration(float64(floor)*pace) + 5*time.Second)
-	estimate = time.Duration(specs) * one / time.Duration(max(1, min(len(f.plan.Phones), parallel())))
-	return 4*time.Duration(specs)*one + 30*time.Minute, estimate
-}
-
-func parallel() int {
-	c, _ := ginkgo.GinkgoConfiguration()
-	return c.ParallelTotal
-}
-
-func (f *Farm) printPlan(specs int, estimate time.Duration) {
-	var b strings.Builder
-	where := "the simulated farm (no phone is needed; it says nothing about a live phone)"
-	if f.plan.Farm != "" {
-		where = f.plan.Farm
-	}
-	fmt.Fprintf(&b, "offproof: %d specs, %d counted pair(s) each, about %s, on %s\n", specs, *f.pairs, estimate.Round(time.Second), where)
-	for _, p := range f.plan.Phones {
-		fmt.Fprintf(&b, "  %s\n", p.Label)
-	}
-	_, _ = os.Stdout.WriteString(b.String())
 }

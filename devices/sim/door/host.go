@@ -57,6 +57,14 @@ func (c *client) request() (string, error) {
 	return string(text), nil
 }
 
+// serial is the phone that the client has chosen, empty before.
+func (c *client) serial() string {
+	if c.phone == nil {
+		return ""
+	}
+	return c.phone.Serial()
+}
+
 func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	c := &client{s: s, conn: conn}
 	defer func() {
@@ -71,7 +79,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 			return
 		}
 		_ = conn.SetReadDeadline(time.Time{})
-		s.log.Debug("adb request", "service", req)
+		s.log.Debug("adb request", "service", req, "phone", c.serial())
 		if c.phone != nil && !strings.HasPrefix(req, "host") {
 			c.link.Serve(ctx, req, stream{conn})
 			return
