@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 )
@@ -18,15 +19,28 @@ type ADB struct {
 	// Addr is host:port of the server.
 	Addr string
 
-	program, port string
-	env           []string
+	program []string // with the arguments that come before any other
+	port    string
+	env     []string
 }
 
 // NewADB starts a server, and ends it when the test ends. Where adb is missing
 // it skips the test, or fails it when OFFPROOF_REQUIRE_PEERS=1.
 func NewADB(t testing.TB) *ADB {
 	t.Helper()
-	a := &ADB{program: Require(t, "adb")}
+	return newADB(t, []string{Require(t, "adb")})
+}
+
+// NewTrixieADB is NewADB with the adb 34 of Debian trixie, which .ci/adbd
+// fetches.
+func NewTrixieADB(t testing.TB) *ADB {
+	t.Helper()
+	return newADB(t, requireTrixie(t).command("", "usr/lib/android-sdk/platform-tools/adb"))
+}
+
+func newADB(t testing.TB, program []string) *ADB {
+	t.Helper()
+	a := &ADB{program: program}
 	// A home of its own, because the server keeps its key there; no phones on
 	// USB, no emulators and no network, because they are somebody's.
 	a.env = append(os.Environ(), "HOME="+t.TempDir(), "ADB_USB=0", "ADB_EMU=0", "ADB_MDNS=0", "ADB_TRACE=")
@@ -108,7 +122,8 @@ func answers(ctx context.Context, addr string) bool {
 // Command is the client with arguments, such as "-s", serial, "shell", "id". It
 // asks this server and no other.
 func (a *ADB) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, a.program, append([]string{"-P", a.port}, args...)...)
+	args = slices.Concat(a.program[1:], []string{"-P", a.port}, args)
+	cmd := exec.CommandContext(ctx, a.program[0], args...)
 	cmd.Env = a.env
 	return cmd
 }

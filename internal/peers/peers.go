@@ -26,6 +26,7 @@ const RequireVariable = "OFFPROOF_REQUIRE_PEERS"
 // packages are the Debian packages of programs whose package has another name.
 var packages = map[string]string{
 	"ip":       "iproute2",
+	"ping":     "iputils-ping",
 	"nsenter":  "util-linux",
 	"unshare":  "util-linux",
 	"capinfos": "wireshark-common",
