@@ -39,9 +39,9 @@ func (r recorded) Stream(ctx context.Context, script string) (stdout, stderr io.
 // record starts the system's tcpdump through the genuine daemon.
 func (b *bench) record(t *testing.T) (capture.Session, *tcpdump.Backend) {
 	t.Helper()
-	for _, program := range []string{"tcpdump", "ping", "curl"} {
-		peers.Require(t, program)
-	}
+	peers.Require(t, "tcpdump")
+	peers.Require(t, "ping")
+	peers.Require(t, "curl")
 	backend := tcpdump.New(recorded{b.Device}, tcpdump.Options{Interface: phoneInterface})
 	if a, err := backend.Probe(t.Context()); err != nil || !a.OK {
 		t.Fatalf("probe: %+v, %v", a, err)

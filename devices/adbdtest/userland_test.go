@@ -1,3 +1,8 @@
+// Each command of Android's is this very program, started anew, which takes the
+// race detector most of a second.
+
+//go:build !race
+
 package adbdtest_test
 
 import (
