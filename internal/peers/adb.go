@@ -22,6 +22,9 @@ type ADB struct {
 	program []string // with the arguments that come before any other
 	port    string
 	env     []string
+	own     []string // of env, what differs from the test's own
+	process *os.Process
+	ended   chan struct{} // closed when the process has ended
 }
 
 // NewADB starts a server, and ends it when the test ends. Where adb is missing
@@ -43,7 +46,8 @@ func newADB(t testing.TB, program []string) *ADB {
 	a := &ADB{program: program}
 	// A home of its own, because the server keeps its key there; no phones on
 	// USB, no emulators and no network, because they are somebody's.
-	a.env = append(os.Environ(), "HOME="+t.TempDir(), "ADB_USB=0", "ADB_EMU=0", "ADB_MDNS=0", "ADB_TRACE=")
+	a.own = []string{"HOME=" + t.TempDir(), "ADB_USB=0", "ADB_EMU=0", "ADB_MDNS=0", "ADB_TRACE="}
+	a.env = append(os.Environ(), a.own...)
 	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // A port that is free now.
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +73,13 @@ func (a *ADB) start(t testing.TB) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var failure error
+	ended := make(chan struct{})
+	a.process, a.ended = cmd.Process, ended
+	go func() {
+		failure = cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
@@ -88,8 +97,8 @@ func (a *ADB) start(t testing.TB) {
 	})
 	for end := time.Now().Add(30 * time.Second); !answers(t.Context(), a.Addr); {
 		select {
-		case err := <-ended:
-			t.Fatalf("the ADB server ended: %v: %s", err, said.String())
+		case <-ended:
+			t.Fatalf("the ADB server ended: %v: %s", failure, said.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(end) {
@@ -117,6 +126,20 @@ func answers(ctx context.Context, addr string) bool {
 	var answer [4]byte
 	_, err = io.ReadFull(conn, answer[:])
 	return err == nil && string(answer[:]) == "OKAY"
+}
+
+// Env is what a program needs in its environment so that an ADB server that it
+// starts is as private as this one.
+func (a *ADB) Env() []string { return slices.Clone(a.own) }
+
+// Kill ends the server without a word to anybody, and returns when it has gone.
+// One that somebody starts in its place is ended with the test.
+func (a *ADB) Kill(t testing.TB) {
+	t.Helper()
+	if err := a.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-a.ended
 }
 
 // Command is the client with arguments, such as "-s", serial, "shell", "id". It
