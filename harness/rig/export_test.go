@@ -17,5 +17,8 @@ func (l *Lease) Change(ctx context.Context, c devices.Undoable) error {
 	return l.journal.Change(ctx, l.Device, c)
 }
 
+// JournalPath is the file of the phone's journal.
+func (l *Lease) JournalPath() string { return l.journal.Path() }
+
 // RecogniseServer notes that an adb of this host listens there.
 func (r *Rig) RecogniseServer(server string) error { return r.recogniseServer(server) }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,11 @@ func beHook(what string, args []string) int {
 	case "fail":
 		fmt.Fprintln(os.Stdout, strings.Repeat("No compatible devices detected!\n", 100)+"Run with -h to get usage info.")
 		return 3
+	case "farm":
+		phones, _ := strconv.Atoi(args[1])
+		return beFarm(args[0], phones)
+	case "holder":
+		return beHolder(args[0], args[1], args[2])
 	case "hang": // and leave a child that hangs too
 		_ = os.WriteFile(args[0], fmt.Appendf(nil, "%d", os.Getpid()), 0o600)
 		select {}
