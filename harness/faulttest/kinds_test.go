@@ -1,0 +1,84 @@
+//go:build !race
+
+package faulttest
+
+// A kind is one way in which a fault comes, with what it may do to a verdict.
+// Whatever it says, an honest phone is never accused and a deaf one never passes.
+type kind struct {
+	// arg is the fault's argument.
+	arg string
+	// void are the phases in which it makes silence mean nothing, each with a word
+	// that the reason has to hold, perhaps none.
+	void map[string]string
+	// clear are the phases in which it does no harm: an honest phone passes and a
+	// deaf one is caught.
+	clear []string
+}
+
+// moment ends a fault after a second at the simulated pace, within the window in
+// which it came.
+const moment = "50s"
+
+// always voids every phase for a reason.
+func always(reason string) map[string]string { return in(reason, phases()...) }
+
+// in voids some phases for a reason.
+func in(reason string, phases ...string) map[string]string {
+	m := map[string]string{}
+	for _, p := range phases {
+		m[p] = reason
+	}
+	return m
+}
+
+// kinds are the kinds of every fault of the simulated phone.
+func kinds() map[string][]kind {
+	return map[string][]kind{
+		// The cable, the ADB server and adbd.
+		"reboot":         {{void: always("")}},
+		"unplug":         {{void: always("")}, {arg: moment, void: always("")}},
+		"flaky-cable":    {{void: always("")}, {arg: moment, void: always("")}},
+		"unauthorized":   {{void: always("")}, {arg: moment, void: always("")}},
+		"authorizing":    {{void: always("")}, {arg: moment, void: always("")}},
+		"offline":        {{void: always("")}, {arg: moment, void: always("")}},
+		"no-permissions": {{void: always("")}, {arg: moment, void: always("")}},
+		"recovery":       {{void: always("")}},
+		"sideload":       {{void: always("")}},
+		"bootloader":     {{void: always("")}},
+		"stale":          {{void: always("")}},
+		"adb-down":       {{void: always("")}, {arg: moment, void: always("")}},
+		"adb-restart":    {{void: always("")}},
+		"slow-adb":       {{arg: "40ms"}, {arg: "2s"}, {arg: "2s," + moment}},
+		"hang-shell":     {{void: always("")}, {arg: moment}},
+		"lose-exit":      {{void: always("")}, {arg: moment}},
+		"cut-output":     {{void: always("")}, {arg: moment}},
+		"cut-reverse":    {{void: always("")}},
+
+		// The phone and what runs on it.
+		"kill-tcpdump":   {{void: always("tcpdump")}, {arg: "INT", void: always("tcpdump")}},
+		"tcpdump-silent": {{void: always("")}, {arg: moment}},
+		"drop-packets":   {{arg: "2", void: always("dropped")}, {arg: "40"}, {arg: "2," + moment}},
+		"full-data":      {{void: in("storage", before, during, waiting)}, {arg: moment}},
+		"low-battery":    {{void: always("battery")}, {arg: "4," + moment}},
+		"hot-battery":    {{void: always("temperature")}, {arg: "49," + moment}},
+		"gate-closed":    {{void: in("", before, during, waiting)}, {arg: moment}},
+		"root-lost":      {{}, {arg: moment}},
+		"clock-jump":     {{arg: "20s"}, {arg: "-20s"}, {arg: "25h"}, {arg: "20s," + moment}, {arg: "-20s," + moment}, {arg: "-3s," + moment}},
+		"clock-drift":    {{arg: "20"}, {arg: "-20"}, {arg: "-20," + moment}},
+		"ca-gone":        {{void: in("", before, during)}},
+		"boot-stuck":     {{void: in("", before, during, waiting)}, {arg: moment}},
+
+		// The networks.
+		"network-down": {{void: in("", before, during, waiting)}, {arg: moment}},
+		"unreachable": {
+			{arg: "duckduckgo.com", void: in("", before, during)},
+			{arg: "sa.api.intl.miui.com"},
+			{arg: "sa.api.intl.miui.com," + moment},
+		},
+
+		// The screen and the browser.
+		"screen-off":    {{}, {arg: moment}},
+		"crash-browser": {{}},
+		"data-cleared":  {{}},
+	}
+}
