@@ -22,7 +22,11 @@ func Judge(o *Observation, all []*Observation, list *collector.List) Finding {
 // stayed silent proves nothing: it needs a collected ON of the same scenario,
 // phone and build.
 func JudgeAlone(o *Observation, on *Observation, list *collector.List) Finding {
-	f := Judge(o, []*Observation{o}, list)
+	v := newView([]*Observation{o}, list)
+	if on != nil && on.evidence != nil {
+		v.remember(on.evidence)
+	}
+	f := v.judge(o)
 	if o.Arm != Off || f.Verdict != NotCollected {
 		return f
 	}
@@ -65,7 +69,7 @@ func (v *view) judge(o *Observation) Finding {
 	if len(sightings) > 0 {
 		if reason := unproven(o); reason != "" {
 			f.Unproven, f.Sightings = sightings, nil
-			f.Because = []string{"collected, but the setting is unproven, so it counts in neither arm: " + reason}
+			f.Because = append([]string{"collected, but the setting is unproven, so it counts in neither arm: " + reason}, doubts...)
 			for _, s := range sightings {
 				f.Because = append(f.Because, s.words())
 			}

@@ -620,6 +620,42 @@ func TestLoneOffIsInconclusive(t *testing.T) {
 	}
 }
 
+// TestLoneOffKnowsTheCookiesOfItsOn gives the phone a cookie in the ON
+// observation, whose recording is one of its own: the browser sends it back in
+// OFF, and that is nothing new.
+func TestLoneOffKnowsTheCookiesOfItsOn(t *testing.T) {
+	apart := func(given, sent string) harness.Finding {
+		before, w := newWorld(t), newWorld(t)
+		on, off := before.get("calibration"), w.get("off-1")
+		before.search(on).ResponseHeader = []capture.Header{{Name: "Set-Cookie", Value: "l=" + given + "; Path=/"}}
+		ex := w.search(off)
+		ex.RequestHeader = append(ex.RequestHeader, capture.Header{Name: "Cookie", Value: "l=" + sent})
+		f := harness.JudgeAlone(on, nil, list(t))
+		on.Finding = &f
+		return harness.JudgeAlone(off, on, list(t))
+	}
+	if f := apart("wt-wt", "wt-wt"); f.Verdict != harness.NotCollected {
+		t.Errorf("the site's own cookie: %s because %q", f.Verdict, f.Because)
+	}
+	if f := apart("wt-wt", "uk-en"); f.Verdict != harness.Inconclusive || !strings.Contains(strings.Join(f.Because, "\n"), "uk-en") {
+		t.Errorf("a cookie that no site gave: %s because %q", f.Verdict, f.Because)
+	}
+}
+
+// TestUnprovenSettingTellsWhatBroke reads the setting before the window only,
+// since the instruments broke: the reason why stands in the finding, beside what
+// was seen.
+func TestUnprovenSettingTellsWhatBroke(t *testing.T) {
+	w := newWorld(t)
+	off := w.get("off-1")
+	w.report(off)
+	off.After, off.Broken = nil, []string{"beacon in the window: tcpdump: recording has ended"}
+	f := harness.JudgeAlone(off, nil, list(t))
+	if f.Verdict != harness.Inconclusive || len(f.Unproven) == 0 || !strings.Contains(strings.Join(f.Because, "\n"), "recording has ended") {
+		t.Errorf("%s because %q", f.Verdict, f.Because)
+	}
+}
+
 func TestBytesSumToTheTotal(t *testing.T) {
 	w := newWorld(t)
 	off := w.get("off-1")

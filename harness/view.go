@@ -427,6 +427,24 @@ func (v *view) replies(ex *capture.Exchange, host string) {
 	}
 }
 
+// remember adds what sites handed out in an earlier recording: a browser keeps
+// its cookies from one window to the next.
+func (v *view) remember(ev *Evidence) {
+	hear := func(all []capture.Exchange) {
+		for i := range all {
+			if u, err := url.Parse(all[i].URL); err == nil {
+				v.replies(&all[i], strings.ToLower(u.Hostname()))
+			}
+		}
+	}
+	for _, t := range ev.Traces {
+		hear(t.Exchanges)
+		if c := ev.Packets[t.Backend]; c != nil {
+			hear(c.Exchanges)
+		}
+	}
+}
+
 // gave says whether a message sends back what its site handed out before. A
 // site that only repeats what it was told has handed out nothing.
 func (v *view) gave(m *message, kind, value string) bool {
