@@ -130,6 +130,17 @@ func (v *view) strays(o *Observation) []string {
 			}
 		}
 	}
+	for i := range v.messages {
+		m := &v.messages[i]
+		if m.instrument || !v.decides(m, o) || m.ind.Purpose != collector.Collect && benign(m.ind.Purpose) {
+			continue
+		}
+		for _, e := range m.events {
+			if !e.Opaque && !e.Time.IsZero() && !o.eventTime(e).After(m.to.Add(clockLimit)) && v.placed(m, e, o) == bySome {
+				reasons[fmt.Sprintf("the phone's clock changed, so it is not certain whether the %s event %q, which was transmitted to %s, is of this window", e.SDK, e.Name, m.host)] = true
+			}
+		}
+	}
 	return keys(reasons)
 }
 
@@ -148,7 +159,58 @@ func (v *view) eventIn(m *message, e telemetry.Event, o *Observation) bool {
 	if e.Time.IsZero() || o.eventTime(e).After(m.to.Add(clockLimit)) {
 		return v.sentIn(m, o)
 	}
-	return !o.eventTime(e).Before(o.opened()) && !o.eventTime(e).After(lastOf(o)) && !m.to.Before(o.Window.Open)
+	return v.placed(m, e, o) == byAll
+}
+
+// certainty says whether something is so by all, by some or by none of several
+// measurements.
+type certainty int
+
+const (
+	byNone certainty = iota
+	bySome
+	byAll
+)
+
+// placed says whether an event's own time lies in the window, by every
+// measurement of the phone's clock from the window's opening until the event was
+// sent. A clock that was set or that drifts moves what happened in a later window
+// into this one, or out of it.
+func (v *view) placed(m *message, e telemetry.Event, o *Observation) certainty {
+	if m.to.Before(o.Window.Open) {
+		return byNone
+	}
+	in, out := false, false
+	try := func(c *Clock) {
+		at := e.Time
+		if c != nil {
+			at = at.Add(-c.Offset)
+		}
+		if at.Before(o.opened()) || at.After(lastOf(o)) {
+			out = true
+		} else {
+			in = true
+		}
+	}
+	try(o.ClockBefore)
+	for _, x := range v.all {
+		if x.Window.Open.Before(o.Window.Open) {
+			continue
+		}
+		if x != o && x.ClockBefore != nil && !x.Window.Open.After(m.to) {
+			try(x.ClockBefore)
+		}
+		if x.ClockAfter != nil && !x.Window.Close.IsZero() && !x.Window.Close.After(m.from) {
+			try(x.ClockAfter)
+		}
+	}
+	switch {
+	case in && out:
+		return bySome
+	case in:
+		return byAll
+	}
+	return byNone
 }
 
 // opened is the window's beginning as events tell time, in milliseconds.
