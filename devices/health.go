@@ -108,6 +108,10 @@ func healthQueries() [][]string {
 		{"dumpsys", "bluetooth_manager"},
 		{"dumpsys", "nfc"},
 		{"settings", "list", "global"},
+		{"cmd", "netpolicy", "get", "restrict-background"},
+		{"dumpsys", "deviceidle", "get", "deep"},
+		{"dumpsys", "deviceidle", "get", "light"},
+		{"pm", "list", "users"},
 	}
 }
 
@@ -147,6 +151,7 @@ func assess(said map[string]string) Health {
 		startVital(android.Getprop(said["getprop"])),
 	}
 	h = append(h, batteryVitals(said["dumpsys battery"], global)...)
+	h = append(h, dozeVital(said["dumpsys deviceidle get deep"], said["dumpsys deviceidle get light"]))
 	h = append(h, storageVital(said["df -k /data"]))
 	h = append(h, screenVitals(said["dumpsys power"], said["dumpsys window policy"])...)
 	if err != nil {
@@ -155,10 +160,12 @@ func assess(said map[string]string) Health {
 		h = append(h, networkVital(networks), vpnVital(networks))
 	}
 	return append(h,
+		dataSaverVital(said["cmd netpolicy get restrict-background"]),
 		privateDNSVital(global, networks),
 		mobileVital(global, networks),
 		radioVital("Bluetooth", android.ParseBluetooth(said["dumpsys bluetooth_manager"])),
 		radioVital("NFC", android.ParseNFC(said["dumpsys nfc"])),
+		usersVital(said["pm list users"]),
 	)
 }
 
@@ -214,6 +221,62 @@ func batteryVitals(text string, global map[string]string) []Vital {
 		}
 	}
 	return []Vital{charge, heat, saver}
+}
+
+// dozeVital is unfit while Android keeps apps from the network because nobody
+// uses the phone. Maintenance is a pause in that sleep.
+func dozeVital(deep, light string) Vital {
+	v := Vital{Name: "Doze", Found: "the phone does not say"}
+	for _, text := range []string{deep, light} {
+		state, ok := android.ParseIdle(text)
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(state, "IDLE") && state != "IDLE_PENDING" || state == "WAITING_FOR_NETWORK" {
+			return Vital{
+				Name: "Doze", Standing: Unfit, Found: "asleep (" + state + ")",
+				Advice: "wake it and let it charge, or run `dumpsys deviceidle unforce`: a phone in Doze postpones what it sends",
+			}
+		}
+		v.Standing, v.Found = Fit, "awake"
+	}
+	return v
+}
+
+func dataSaverVital(text string) Vital {
+	v := Vital{Name: "Data Saver", Found: "the phone does not say"}
+	if on := android.ParseDataSaver(text); on != nil {
+		v.Standing, v.Found = Fit, "off"
+		if *on {
+			v.Standing, v.Found, v.Advice = Unfit, "on", "turn Data Saver off: it keeps apps in the background from the network"
+		}
+	}
+	return v
+}
+
+// usersVital names who else runs apps on the phone. What they send is captured
+// and counted, and may be what the person at the bench did not do.
+func usersVital(text string) Vital {
+	const owner = "0"
+	v := Vital{Name: "users", Found: "the phone does not say"}
+	running := android.ParseRunningUsers(text)
+	if running == nil {
+		return v
+	}
+	var others []string
+	for id, name := range running {
+		if id != owner {
+			others = append(others, fmt.Sprintf("%q (%s)", name, id))
+		}
+	}
+	if len(others) == 0 {
+		v.Standing, v.Found = Fit, "the owner only"
+		return v
+	}
+	slices.Sort(others)
+	v.Standing, v.Found = BlindSpot, "others run apps too: "+strings.Join(others, ", ")
+	v.Advice = "remove them, or their Dual apps: nobody at the bench sees what they do"
+	return v
 }
 
 func storageVital(text string) Vital {

@@ -52,6 +52,10 @@ func proves(on, off *Observation) string {
 		return "the ON observation is of another scenario, mode, phone or build"
 	case on.Before == nil || off.Before == nil || on.Before.Version != off.Before.Version || on.Before.SHA256 != off.Before.SHA256:
 		return "the ON observation is of another version of the app"
+	case on.Before.program().Differs(off.Before.program()) != "":
+		return "the ON observation is of another state of the app: " + on.Before.program().Differs(off.Before.program())
+	case !slices.Equal(blindSpots(on.Health), blindSpots(off.Health)):
+		return fmt.Sprintf("the ON observation was made under other conditions: %s, and then %s", orNone(blindSpots(on.Health)), orNone(blindSpots(off.Health)))
 	case off.Window.Wanted < 3*longestLag(*on.Finding):
 		return "the OFF window was shorter than three times the lag that ON showed"
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/dissect"
+	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/harness"
 	"github.com/offproof/offproof/harness/canary"
 	"github.com/offproof/offproof/harness/collector"
@@ -599,11 +600,16 @@ func TestLoneOffIsInconclusive(t *testing.T) {
 		t.Errorf("against a collected ON: %s because %q", f.Verdict, f.Because)
 	}
 	for name, change := range map[string]func(o *harness.Observation){
-		"another phone":         func(o *harness.Observation) { o.Serial = "other" },
-		"another build":         func(o *harness.Observation) { o.Build = "other" },
-		"another scenario":      func(o *harness.Observation) { o.Scenario = "other" },
-		"another mode":          func(o *harness.Observation) { o.Mode = harness.ModeNormal },
-		"another app version":   func(o *harness.Observation) { o.Before = &harness.State{Version: "1"} },
+		"another phone":       func(o *harness.Observation) { o.Serial = "other" },
+		"another build":       func(o *harness.Observation) { o.Build = "other" },
+		"another scenario":    func(o *harness.Observation) { o.Scenario = "other" },
+		"another mode":        func(o *harness.Observation) { o.Mode = harness.ModeNormal },
+		"another app version": func(o *harness.Observation) { o.Before = &harness.State{Version: "1"} },
+		"another consent":     func(o *harness.Observation) { s := *o.Before; s.Consent = "declined"; o.Before = &s },
+		"another account":     func(o *harness.Observation) { s := *o.Before; s.Account = "somebody"; o.Before = &s },
+		"another blind spot": func(o *harness.Observation) {
+			o.Health = devices.Health{{Name: "Bluetooth", Standing: devices.BlindSpot, Found: "on"}}
+		},
 		"an uncollected ON":     func(o *harness.Observation) { o.Finding = &harness.Finding{Verdict: harness.NotCollected} },
 		"an OFF instead of ON":  func(o *harness.Observation) { o.Arm = harness.Off },
 		"an ON never judged":    func(o *harness.Observation) { o.Finding = nil },

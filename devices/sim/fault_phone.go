@@ -47,8 +47,15 @@ func phoneFaults() map[string]fault {
 			return p.alter(func(c *userland.Condition) { c.Temperature = degrees * 10 },
 				func(c *userland.Condition, was userland.Condition) { c.Temperature = was.Temperature }), nil
 		}},
-		"gate-closed": {about: "MIUI's ADB gate, USB debugging (Security settings), is off, and the shell is the shell user's", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.CloseGate(on) })},
-		"root-lost":   {about: "nobody is root any more: adbd runs as the shell user, and su is denied", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.LoseRoot(on) })},
+		"data-saver": {about: "Data Saver keeps apps in the background from the network", lasts: true, do: toggle(func(p *Phone, on bool) {
+			p.sys.Alter(func(c *userland.Condition) { c.DataSaver = on })
+		})},
+		"doze": {about: "the phone sleeps, because nobody used it", lasts: true, do: toggle(func(p *Phone, on bool) {
+			p.sys.Alter(func(c *userland.Condition) { c.Dozing = on })
+		})},
+		"battery-saver": {about: "the battery saver is on", lasts: true, do: holdSetting("low_power", "1")},
+		"gate-closed":   {about: "MIUI's ADB gate, USB debugging (Security settings), is off, and the shell is the shell user's", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.CloseGate(on) })},
+		"root-lost":     {about: "nobody is root any more: adbd runs as the shell user, and su is denied", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.LoseRoot(on) })},
 		"clock-jump": {about: "moves the phone's clock", lasts: true, takes: "a time such as 1h or -90s", do: func(_ context.Context, p *Phone, value string) (undo, error) {
 			d, err := time.ParseDuration(value)
 			if err != nil {
@@ -110,6 +117,23 @@ func (p *Phone) alter(begin func(*userland.Condition), end func(c *userland.Cond
 	return func(context.Context) error {
 		p.sys.Alter(func(c *userland.Condition) { end(c, was) })
 		return nil
+	}
+}
+
+// holdSetting gives a setting of the namespace global another value, until it is
+// undone.
+func holdSetting(key, value string) func(context.Context, *Phone, string) (undo, error) {
+	return func(_ context.Context, p *Phone, _ string) (undo, error) {
+		was, had := p.sys.Setting("global", key)
+		p.sys.SetSetting("global", key, value)
+		return func(context.Context) error {
+			if !had {
+				p.sys.DeleteSetting("global", key)
+				return nil
+			}
+			p.sys.SetSetting("global", key, was)
+			return nil
+		}, nil
 	}
 }
 

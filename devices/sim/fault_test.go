@@ -93,6 +93,15 @@ func sees(script, want string) func(*testing.T, bench) {
 	}
 }
 
+func lacks(script, unwanted string) func(*testing.T, bench) {
+	return func(t *testing.T, b bench) {
+		t.Helper()
+		if got := b.says(script); strings.Contains(got, unwanted) {
+			t.Errorf("%s says %q; unwanted: %q", script, got, unwanted)
+		}
+	}
+}
+
 // becomes waits until a script's answer contains something.
 func becomes(script, want string) func(*testing.T, bench) {
 	return func(t *testing.T, b bench) {
@@ -417,8 +426,11 @@ func phoneCases() map[string]faultCase {
 			),
 			after: both(sees("echo x > /data/local/tmp/x; cat /data/local/tmp/x", "x\n"), sees("df -k /data", "22% /data")),
 		},
-		"low-battery": {arg: "3", during: sees("dumpsys battery", "USB powered: false"), after: sees("dumpsys battery | grep -E 'level|USB'", "USB powered: true\n  level: 93\n")},
-		"hot-battery": {during: sees("dumpsys battery", "temperature: 490"), after: sees("dumpsys battery", "temperature: 287")},
+		"low-battery":   {arg: "3", during: sees("dumpsys battery", "USB powered: false"), after: sees("dumpsys battery | grep -E 'level|USB'", "USB powered: true\n  level: 93\n")},
+		"hot-battery":   {during: sees("dumpsys battery", "temperature: 490"), after: sees("dumpsys battery", "temperature: 287")},
+		"data-saver":    {during: sees("cmd netpolicy get restrict-background", ": enabled"), after: sees("cmd netpolicy get restrict-background", ": disabled")},
+		"doze":          {during: sees("dumpsys deviceidle get deep", "IDLE"), after: sees("dumpsys deviceidle get deep", "ACTIVE")},
+		"battery-saver": {during: sees("settings get global low_power", "1"), after: sees("settings get global low_power", "null")},
 		"gate-closed": {
 			during: both(
 				sees("settings put global http_proxy h:1", "WRITE_SECURE_SETTINGS"), sees("input tap 1 1", "INJECT_EVENTS"),
@@ -472,6 +484,9 @@ func networkCases() map[string]faultCase {
 	return map[string]faultCase{
 		"network-down": {during: both(pings(false), sees("settings get global wifi_on; dumpsys wifi", "0\nWi-Fi is disabled")), after: both(pings(true), sees("settings get global wifi_on", "1"))},
 		"unreachable":  {arg: "duckduckgo.com", during: pings(false), after: pings(true)},
+		"private-dns":  {during: sees("settings get global private_dns_mode", "hostname"), after: sees("settings get global private_dns_mode", "off")},
+		"no-internet":  {during: lacks("dumpsys connectivity", "VALIDATED"), after: sees("dumpsys connectivity", "VALIDATED")},
+		"bluetooth-on": {during: sees("settings get global bluetooth_on", "1"), after: sees("settings get global bluetooth_on", "0")},
 	}
 }
 

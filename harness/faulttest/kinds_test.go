@@ -61,6 +61,9 @@ func kinds() map[string][]kind {
 		"full-data":      {{void: in("storage", before, during, waiting)}, {arg: moment}},
 		"low-battery":    {{void: always("battery")}, {arg: "4," + moment}},
 		"hot-battery":    {{void: always("temperature")}, {arg: "49," + moment}},
+		"battery-saver":  {{void: always("battery saver")}, {arg: moment}},
+		"data-saver":     {{void: always("Data Saver")}, {arg: moment}},
+		"doze":           {{void: always("Doze")}, {arg: moment}},
 		"gate-closed":    {{void: in("", before, during, waiting)}, {arg: moment}},
 		"root-lost":      {{}, {arg: moment}},
 		"clock-jump":     {{arg: "20s"}, {arg: "-20s"}, {arg: "25h"}, {arg: "20s," + moment}, {arg: "-20s," + moment}, {arg: "-3s," + moment}},
@@ -70,6 +73,9 @@ func kinds() map[string][]kind {
 
 		// The networks.
 		"network-down": {{void: in("", before, during, waiting)}, {arg: moment}},
+		"private-dns":  {{void: always("Private DNS")}, {arg: moment}},
+		"no-internet":  {{void: always("network")}, {arg: moment}},
+		"bluetooth-on": {{void: always("Bluetooth")}, {arg: moment}},
 		"unreachable": {
 			{arg: "duckduckgo.com", void: in("", before, during)},
 			{arg: "sa.api.intl.miui.com"},

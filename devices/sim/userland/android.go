@@ -241,6 +241,8 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 		return cmdSettings(ctx, p, append([]string{"settings"}, args[2:]...))
 	case "jobscheduler":
 		return cmdJobscheduler(p, args[2:])
+	case "netpolicy":
+		return cmdNetpolicy(p, args[2:])
 	case "statusbar":
 		return 0
 	}
@@ -249,8 +251,8 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 }
 
 var serviceNames = []string{
-	"SurfaceFlinger", "activity", "alarm", "battery", "bluetooth_manager", "connectivity", "display", "input", "input_method",
-	"jobscheduler", "netstats", "package", "power", "settings", "statusbar", "telephony.registry", "trust", "uimode", "user",
+	"SurfaceFlinger", "activity", "alarm", "battery", "bluetooth_manager", "connectivity", "deviceidle", "display", "input", "input_method",
+	"jobscheduler", "netpolicy", "netstats", "package", "power", "settings", "statusbar", "telephony.registry", "trust", "uimode", "user",
 	"wifi", "window",
 }
 

@@ -15,6 +15,10 @@ type Condition struct {
 	// NoInternet says that the access point leads nowhere: Wi-Fi is up and the
 	// check of it failed.
 	NoInternet bool
+	// DataSaver keeps apps in the background from the network.
+	DataSaver bool
+	// Dozing says that the phone sleeps because nobody used it.
+	Dozing bool
 	// VPN is the package of the VPN app that is up, empty for none.
 	VPN string
 }

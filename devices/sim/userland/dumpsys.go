@@ -65,6 +65,8 @@ func dumpService(p *proc, service string, args []string) bool {
 			"logicalFrame=Rect(0, 0 - %d, %d)}]\n  mScreenState=%s\n", physicalSize.X, physicalSize.Y, onOff(s.cfg.Screen.Awake()))
 	case "wifi":
 		p.printf("%s", s.dumpWifi())
+	case "deviceidle":
+		dumpIdle(p, args)
 	case "connectivity":
 		p.printf("%s", s.dumpConnectivity())
 	case "input_method":

@@ -316,6 +316,12 @@ func (s *System) Setting(namespace, key string) (value string, ok bool) {
 	return s.settings.get(namespace, key)
 }
 
+// SetSetting gives a setting a value, as Android itself does.
+func (s *System) SetSetting(namespace, key, value string) { s.settings.put(namespace, key, value) }
+
+// DeleteSetting removes a setting.
+func (s *System) DeleteSetting(namespace, key string) { s.settings.delete(namespace, key) }
+
 // Settings is a copy of all settings as "namespace/key" to value.
 func (s *System) Settings() map[string]string { return s.settings.all() }
 
