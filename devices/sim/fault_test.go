@@ -102,17 +102,6 @@ func lacks(script, unwanted string) func(*testing.T, bench) {
 	}
 }
 
-// becomes waits until a script's answer contains something.
-func becomes(script, want string) func(*testing.T, bench) {
-	return func(t *testing.T, b bench) {
-		t.Helper()
-		until(t, script+" says "+want, func() bool {
-			out, errs, _, err := b.try(script)
-			return err == nil && strings.Contains(out+errs, want)
-		})
-	}
-}
-
 func both(looks ...func(*testing.T, bench)) func(*testing.T, bench) {
 	return func(t *testing.T, b bench) {
 		t.Helper()

@@ -5,7 +5,7 @@
 // the window with the switch off, on a phone that keeps its promise and on one
 // that collects all the same: the first is never accused, the second never
 // cleared, and both are as they were when the next lease begins.
-package faulttest
+package faulttest_test
 
 import (
 	"cmp"

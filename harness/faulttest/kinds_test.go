@@ -1,6 +1,6 @@
 //go:build !race
 
-package faulttest
+package faulttest_test
 
 // A kind is one way in which a fault comes, with what it may do to a verdict.
 // Whatever it says, an honest phone is never accused and a deaf one never passes.

@@ -1,6 +1,6 @@
 //go:build !race
 
-package faulttest
+package faulttest_test
 
 import (
 	"context"

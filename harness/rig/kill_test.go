@@ -47,7 +47,7 @@ func beFarm(dir string, phones int) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(w.Control(), w.FarmFile())
+	_, _ = fmt.Fprintln(os.Stdout, w.Control(), w.FarmFile())
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if err := w.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
