@@ -67,8 +67,9 @@ func (p *Phone) start(ctx context.Context) (*bench, error) {
 	if _, err := p.examine(ctx); err != nil {
 		return nil, err
 	}
-	if id.InputGate != nil && !*id.InputGate {
-		return nil, p.infra("read the build", "in Developer options turn on \"USB debugging (Security settings)\" and restart the phone; signing in for it changes the experiment", errors.New("MIUI refuses input and settings from ADB"))
+	// MIUI has a property for it, which may claim either.
+	if err := p.Device.ProbeInput(ctx); err != nil {
+		return nil, p.infra("try input and settings", "signing in for it changes the experiment: write it down", err)
 	}
 	if b.ids, err = p.identifiers(ctx); err != nil {
 		return nil, p.infra("read the phone's identifiers", "", err)

@@ -26,7 +26,7 @@ func farmCommand() *cobra.Command {
 		Short: "Set up the bench that farm.yaml describes",
 		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(farmInitCommand(), farmHoldCommand(), farmQuarantineCommand(), farmReleaseCommand())
+	cmd.AddCommand(farmInitCommand(), farmHoldCommand(), farmProvisionCommand(), farmQuarantineCommand(), farmReleaseCommand())
 	return cmd
 }
 

@@ -149,3 +149,46 @@ func say(out io.Writer, format string, args ...any) error {
 	}
 	return nil
 }
+
+func farmProvisionCommand() *cobra.Command {
+	var farm, build string
+	cmd := &cobra.Command{
+		Use:   "provision SERIAL [--build NAME]",
+		Short: "Put a build onto a phone, and make it ready, by the hooks flash and provision of farm.yaml",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := openRig(farm)
+			if err != nil {
+				return err
+			}
+			return provision(cmd.Context(), cmd.OutOrStdout(), r, args[0], build)
+		},
+	}
+	farmFlag(cmd, &farm)
+	cmd.Flags().StringVar(&build, "build", "", "the build to put onto the phone, as the hook flash takes it; without one only the hook provision runs")
+	return cmd
+}
+
+// provision leases a phone, has the bench's hooks change what is on it, and says
+// what is on it then and how it is.
+func provision(ctx context.Context, out io.Writer, r *rig.Rig, serial, build string) error {
+	lease, err := r.Lease(ctx, serial)
+	if err != nil {
+		return err
+	}
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
+	before, after, err := lease.Provision(ctx, build)
+	if before.Fingerprint != "" {
+		say("before  %s", visible(before.Fingerprint))
+	}
+	if err == nil {
+		say("after   %s", visible(after.Fingerprint))
+		var health devices.Health
+		if health, err = lease.Device.Health(ctx); err == nil {
+			for _, v := range append(health.Is(devices.Unfit), health.Is(devices.BlindSpot)...) {
+				say("%-7s %s", v.Standing, visible(v.String()))
+			}
+		}
+	}
+	return errors.Join(err, lease.Release(ctx))
+}

@@ -93,7 +93,7 @@ var errPatience = errors.New("it took many times as long as planned")
 // Observe runs a scenario once under the setting that it is bound to.
 func (p *Phone) Observe(ctx context.Context, sc harness.Scenario) harness.Observation {
 	ginkgo.GinkgoHelper()
-	run, phone := p.open(sc.Name)
+	run, phone := p.open(ctx, sc.Name)
 	ctx, cancel := context.WithTimeoutCause(ctx, p.farm.patience, errPatience)
 	defer cancel()
 	o, err := phone.Observe(ctx, sc)
@@ -115,7 +115,7 @@ func (p *Phone) Try(ctx context.Context, sc harness.Scenario, sw harness.Switch)
 	ginkgo.GinkgoHelper()
 	var void []string
 	for {
-		run, phone := p.open(sc.Name)
+		run, phone := p.open(ctx, sc.Name)
 		work, cancel := context.WithTimeoutCause(ctx, p.farm.patience, errPatience)
 		t, err := phone.Try(work, sc, sw)
 		cancel()
@@ -147,10 +147,13 @@ func (p *Phone) Try(ctx context.Context, sc harness.Scenario, sw harness.Switch)
 }
 
 // open makes the run directory and the phone that writes into it.
-func (p *Phone) open(name string) (*evidence.Run, *harness.Phone) {
+func (p *Phone) open(ctx context.Context, name string) (*evidence.Run, *harness.Phone) {
 	ginkgo.GinkgoHelper()
 	if p.held == nil {
 		ginkgo.Fail("Infrastructure: no phone is held here: use the phone inside a spec")
+	}
+	if err := p.held.StayAwake(ctx); err != nil {
+		fail(err)
 	}
 	run, err := evidence.Create(p.farm.rig.Farm.Evidence, name+"-"+p.Serial(), time.Now())
 	if err != nil {
