@@ -212,6 +212,8 @@ func gate(serial string, r Result) error {
 		"was not granted WRITE_SETTINGS",
 		"android.permission.WRITE_SECURE_SETTINGS",
 		"does not have permission android.permission.CLEAR_APP_USER_DATA",
+		"has android.permission.GRANT_RUNTIME_PERMISSIONS",
+		"does not have android.permission.MANAGE_APP_OPS_MODES",
 	} {
 		for _, text := range [][]byte{r.Stderr, r.Stdout} {
 			// The standard output of a success may quote anything; a refusal is short.

@@ -233,6 +233,14 @@ func decodeUndo(r record) (undo, error) {
 		u = &reverseUndo{}
 	case kindCA:
 		u = &caUndo{}
+	case kindDisplay:
+		u = &displayUndo{}
+	case kindFile:
+		u = &fileUndo{}
+	case kindPermission:
+		u = &permissionUndo{}
+	case kindAppOp:
+		u = &appOpUndo{}
 	case kindRestart:
 		u = &restartUndo{}
 	default:

@@ -106,7 +106,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
 		Packages: []userland.Package{
-			{Name: browser.Package, Version: p.browser.Version(), Code: versionCode(p.browser.Version()), UID: p.browser.UID(), Main: browser.MainActivity},
+			{Name: browser.Package, Version: p.browser.Version(), Code: versionCode(p.browser.Version()), UID: p.browser.UID(), Main: browser.MainActivity, Runtime: browser.RuntimePermissions()},
 			{Name: browser.DelegatePackage, Version: "3.6.13", Code: 30613, UID: p.browser.DelegateUID(), System: true, Running: true},
 			{Name: apps.WeatherPackage, Version: "4.1.0", Code: 410, UID: apps.WeatherUID, Running: true},
 		},

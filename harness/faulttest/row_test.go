@@ -295,6 +295,8 @@ func differences(was, is sim.Truth) (out []string) {
 		{"settings", was.Settings, is.Settings},
 		{"mounts", was.Mounts, is.Mounts},
 		{"reverses", was.Reverses, is.Reverses},
+		{"grants", was.Grants, is.Grants},
+		{"files", was.Files, is.Files},
 		{"processes", was.Processes, is.Processes},
 		{"faults", was.Faults, is.Faults},
 	} {

@@ -95,11 +95,19 @@ func beHolder(farmFile, serial, certificate string) int {
 func everyChange(ca []byte) []devices.Undoable {
 	return []devices.Undoable{
 		devices.PutSetting{Namespace: "system", Key: "screen_off_timeout", Value: "1800000"},
+		devices.OverrideDisplay{Side: devices.DisplaySize, Value: "720x1280"},
+		devices.OverrideDisplay{Side: devices.DisplayDensity, Value: "320"},
+		devices.SetPermission{Package: "com.mi.globalbrowser", Permission: "android.permission.CAMERA", Granted: true},
+		devices.SetAppOp{Package: "com.mi.globalbrowser", Op: "RUN_IN_BACKGROUND", Mode: "ignore"},
+		devices.PutFile{Path: "/data/local/tmp/offproof-test", Content: []byte("a file"), Mode: 0o600},
 		devices.AddReverse{DevicePort: 18080, HostPort: 9},
 		devices.InstallCA{PEM: ca},
 		devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: "localhost:18080"},
 	}
 }
+
+// changesMade is how many they are.
+var changesMade = len(everyChange(nil))
 
 // A killing is a phone with its holders.
 type killing struct {
@@ -127,7 +135,7 @@ func (k *killing) truth() string {
 		k.t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, name := range []string{"settings", "mounts", "reverses"} {
+	for _, name := range []string{"settings", "mounts", "reverses", "grants", "files"} {
 		fmt.Fprintf(&b, "%s: %s\n", name, all[name])
 	}
 	return b.String()
@@ -164,7 +172,7 @@ func (k *killing) start() *exec.Cmd {
 // moments are when a holder may be killed: each returns when it has come, given
 // how many records the journal had at the start.
 func (k *killing) moments(rng *rand.Rand) map[string]func(from int) bool {
-	nth := 1 + rng.IntN(4) // which of the four changes
+	nth := 1 + rng.IntN(changesMade) // which of the changes
 	after := time.Duration(rng.Int64N(int64(k.whole)))
 	count := func(from int, op string) (n int) {
 		for _, o := range k.ops()[min(from, len(k.ops())):] {
@@ -190,7 +198,7 @@ func (k *killing) moments(rng *rand.Rand) map[string]func(from int) bool {
 		},
 		// Something is undone in the phone, and not yet read back.
 		"between undo and read-back": func(from int) bool {
-			if count(from, "made") < 4 {
+			if count(from, "made") < changesMade {
 				seen = ""
 				return false
 			}
@@ -198,9 +206,9 @@ func (k *killing) moments(rng *rand.Rand) map[string]func(from int) bool {
 			if seen == "" {
 				seen = now
 			}
-			return now != seen && count(from, "undone") < 4
+			return now != seen && count(from, "undone") < changesMade
 		},
-		"between two undos": func(from int) bool { return count(from, "undone") >= min(nth, 3) },
+		"between two undos": func(from int) bool { return count(from, "undone") >= min(nth, changesMade-1) },
 	}
 }
 

@@ -22,6 +22,14 @@ import (
 	"github.com/offproof/offproof/devices/sim/screen"
 )
 
+// RuntimePermissions are what the browser asks a person for when a page wants it.
+func RuntimePermissions() []string {
+	return []string{
+		"android.permission.ACCESS_FINE_LOCATION", "android.permission.CAMERA", "android.permission.RECORD_AUDIO",
+		"android.permission.WRITE_EXTERNAL_STORAGE",
+	}
+}
+
 // Names of the genuine browser.
 const (
 	Package          = "com.mi.globalbrowser"

@@ -118,6 +118,8 @@ func pm(p *proc, args []string) int {
 		p.sys.stopApp(name)
 		p.sys.cfg.Screen.Clear(name)
 		p.printf("Success\n")
+	case "grant", "revoke":
+		return pmGrant(p, names, verb == "grant")
 	case "resolve-activity":
 		return pmResolve(p, rest)
 	case "install":
@@ -241,6 +243,10 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 		return cmdSettings(ctx, p, append([]string{"settings"}, args[2:]...))
 	case "jobscheduler":
 		return cmdJobscheduler(p, args[2:])
+	case "appops":
+		return cmdAppops(ctx, p, args[1:])
+	case "window":
+		return cmdWm(ctx, p, append([]string{"wm"}, args[2:]...))
 	case "netpolicy":
 		return cmdNetpolicy(p, args[2:])
 	case "statusbar":
@@ -251,7 +257,7 @@ func cmdCmd(ctx context.Context, p *proc, args []string) int {
 }
 
 var serviceNames = []string{
-	"SurfaceFlinger", "activity", "alarm", "battery", "bluetooth_manager", "connectivity", "deviceidle", "display", "input", "input_method",
+	"SurfaceFlinger", "activity", "alarm", "appops", "battery", "bluetooth_manager", "connectivity", "deviceidle", "display", "input", "input_method",
 	"jobscheduler", "netpolicy", "netstats", "package", "power", "settings", "statusbar", "telephony.registry", "trust", "uimode", "user",
 	"wifi", "window",
 }
@@ -442,24 +448,6 @@ func cmdScreencap(_ context.Context, p *proc, args []string) int {
 	}
 	if _, err := p.out().Write(data); err != nil {
 		return 1
-	}
-	return 0
-}
-
-func cmdWm(_ context.Context, p *proc, args []string) int {
-	if len(args) < 2 {
-		p.errorf("Window manager (window) commands:\n")
-		return 255
-	}
-	switch args[1] {
-	case "size":
-		p.printf("Physical size: %dx%d\n", physicalSize.X, physicalSize.Y)
-	case "density":
-		p.printf("Physical density: 440\n")
-	case "dismiss-keyguard":
-	default:
-		p.errorf("Unknown command: %s\n", args[1])
-		return 255
 	}
 	return 0
 }

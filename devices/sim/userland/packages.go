@@ -22,6 +22,8 @@ type Package struct {
 	Path        string
 	System      bool
 	Permissions []string
+	// Runtime are the permissions that the app asks a person for.
+	Runtime []string
 	// Main is the class of the launcher activity, empty for none.
 	Main string
 	// Running is true for an app that has a process from boot on.
@@ -220,7 +222,7 @@ func (s *System) describePackage(p *Package) string {
 	fmt.Fprintf(&b, "    timeStamp=%s\n    firstInstallTime=%s\n    lastUpdateTime=%s\n", first, first, first)
 	fmt.Fprintf(&b, "    signatures=PackageSignatures{f4de8bb version:2, signatures:[1bff7afc], past signatures:[]}\n")
 	fmt.Fprintf(&b, "    installPermissionsFixed=true\n    pkgFlags=%s\n    requested permissions:\n", flags)
-	for _, perm := range p.Permissions {
+	for _, perm := range slices.Concat(p.Permissions, p.Runtime) {
 		fmt.Fprintf(&b, "      %s\n", perm)
 	}
 	fmt.Fprintf(&b, "    install permissions:\n")
@@ -228,7 +230,7 @@ func (s *System) describePackage(p *Package) string {
 		fmt.Fprintf(&b, "      %s: granted=true\n", perm)
 	}
 	fmt.Fprintf(&b, "    User 0: ceDataInode=%d installed=true hidden=false suspended=false stopped=false notLaunched=false enabled=0 instant=false virtual=false\n", 2600000+p.UID)
-	fmt.Fprintf(&b, "      gids=[3003]\n      runtime permissions:\n\n\n")
+	fmt.Fprintf(&b, "      gids=[3003]\n      runtime permissions:\n%s\n\n", s.runtimeOf(p.Name))
 	fmt.Fprintf(&b, "Package Changes:\n  Sequence number=4\n  User 0:\n\nDexopt state:\n  [%s]\n    path: %s\n      arm64: [status=quicken] [reason=install]\n", p.Name, p.Path)
 	return b.String()
 }

@@ -158,6 +158,7 @@ type System struct {
 	netstats    *netstats
 
 	packages []Package
+	grants   *grants
 	logs     *logBuffer
 	programs map[string]program
 	builtins map[string]builtin
@@ -202,6 +203,7 @@ func New(cfg Config) (*System, error) {
 	s.programs = allPrograms()
 	s.builtins = allBuiltins()
 	s.packages = systemPackages(cfg.Identity, cfg.Packages)
+	s.grants = newGrants(s.packages)
 	if err := s.populate(); err != nil {
 		return nil, fmt.Errorf("userland: make the file system: %w", err)
 	}

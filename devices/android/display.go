@@ -1,0 +1,22 @@
+package android
+
+import "strings"
+
+// ParseDisplay reads `wm size` or `wm density`: what the display has by itself,
+// such as 1080x2340 or 440, and what it was told to have instead, empty where
+// nothing was. ok is false when the phone does not say.
+func ParseDisplay(text string) (physical, override string, ok bool) {
+	for line := range strings.Lines(text) {
+		key, value, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if !found || value == "" || len(value) > len("1234567890x1234567890") || strings.Trim(value, "0123456789x") != "" {
+			continue
+		}
+		switch key {
+		case "Physical size", "Physical density":
+			physical = value
+		case "Override size", "Override density":
+			override = value
+		}
+	}
+	return physical, override, physical != ""
+}
