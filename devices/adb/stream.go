@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -34,20 +35,34 @@ type Stream struct {
 // in the phone until it next writes: a script that must end should be ended by
 // its pid.
 func (c *Client) Stream(ctx context.Context, serial, script string) (*Stream, error) {
+	return c.StreamInput(ctx, serial, script, nil)
+}
+
+// StreamInput is Stream with a standard input, which the script reads as it
+// comes; nil is an empty one. What is written after the script has ended is lost.
+// It needs the shell protocol (Android 7 and later) where stdin is not nil.
+func (c *Client) StreamInput(ctx context.Context, serial, script string, stdin io.Reader) (*Stream, error) {
 	v2, err := c.hasShellV2(ctx, serial)
 	if err != nil {
 		return nil, err
 	}
-	if !v2 {
+	switch {
+	case !v2 && stdin != nil:
+		return nil, fmt.Errorf("adb: phone %s: this Android has no shell protocol that takes an input", serial)
+	case !v2:
 		return c.streamLegacy(ctx, serial, script)
 	}
 	cn, err := c.openShell(ctx, serial, script)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cn.Write(packet(idCloseStdin, nil)); err != nil {
-		_ = cn.Close()
-		return nil, lost(serial, cn.wrap(err))
+	if stdin == nil {
+		if _, err := cn.Write(packet(idCloseStdin, nil)); err != nil {
+			_ = cn.Close()
+			return nil, lost(serial, cn.wrap(err))
+		}
+	} else {
+		go func() { _ = feed(cn, stdin) }() // its failure shows as the stream's end
 	}
 	return startStream(cn, serial, func(r io.Reader, stdout, stderr io.Writer) (int, error) {
 		return demux(r, stdout, stderr)

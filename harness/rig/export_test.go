@@ -17,6 +17,11 @@ func (l *Lease) Change(ctx context.Context, c devices.Undoable) error {
 	return l.journal.Change(ctx, l.Device, c)
 }
 
+// SetProxy sets the phone's proxy, as the proxy does.
+func (l *Lease) SetProxy(ctx context.Context, hostport string) error {
+	return changes{streams{l.Device}, l}.SetProxy(ctx, hostport)
+}
+
 // JournalPath is the file of the phone's journal.
 func (l *Lease) JournalPath() string { return l.journal.Path() }
 

@@ -60,6 +60,8 @@ func beHook(what string, args []string) int {
 		return beFarm(args[0], phones)
 	case "holder":
 		return beHolder(args[0], args[1], args[2])
+	case "proxy":
+		return beProxy(args[0], args[1])
 	case "hang": // and leave a child that hangs too
 		_ = os.WriteFile(args[0], fmt.Appendf(nil, "%d", os.Getpid()), 0o600)
 		select {}

@@ -90,6 +90,81 @@ func beHolder(farmFile, serial, certificate string) int {
 	return 0
 }
 
+// beProxy leases a phone, sets its proxy, says so and stays.
+func beProxy(farmFile, serial string) int {
+	ctx := context.Background()
+	err := func() error {
+		farm, err := rig.Load(farmFile)
+		if err != nil {
+			return err
+		}
+		r, err := rig.New(farm)
+		if err != nil {
+			return err
+		}
+		l, err := r.Lease(ctx, serial)
+		if err != nil {
+			return err
+		}
+		return l.SetProxy(ctx, "127.0.0.1:18080")
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_, _ = fmt.Fprintln(os.Stdout, "set")
+	select {}
+}
+
+// TestProxyIsGoneWithItsHolder kills whoever set a phone's proxy, and pulls the
+// cable: the phone takes the proxy away by itself, before anybody leases it.
+func TestProxyIsGoneWithItsHolder(t *testing.T) {
+	t.Parallel()
+	for name, then := range map[string]string{"the holder is killed": "", "and the cable is pulled": "unplug", "and the ADB server is gone": "adb-down"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), Pace: 0.02})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close() //nolint:errcheck // The world's end is tested elsewhere.
+			p := w.Phones()[0]
+			was := fmt.Sprint(p.Settings())
+			cmd := exec.Command(os.Args[0], helper, "proxy", w.FarmFile(), p.Serial()) //nolint:gosec,noctx // This program.
+			cmd.Stderr = os.Stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "set\n" {
+				t.Fatalf("%q, %v", said, err)
+			}
+			if is := p.Settings()["global/http_proxy"]; is != "127.0.0.1:18080" {
+				t.Errorf("the proxy is %q", is)
+			}
+			if then != "" {
+				if err := p.Fault(t.Context(), then, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			for range 300 {
+				if _, set := p.Settings()["global/http_proxy"]; !set && len(p.Truth().Processes) == 0 {
+					break
+				}
+				wait(t, 100*time.Millisecond)
+			}
+			if is := fmt.Sprint(p.Settings()); is != was || len(p.Truth().Processes) > 0 {
+				t.Errorf("the settings were\n%s\nand are\n%s; %q run", was, is, p.Truth().Processes)
+			}
+		})
+	}
+}
+
 // everyChange has each kind of change that the journal knows, in the order of a
 // run.
 func everyChange(ca []byte) []devices.Undoable {

@@ -150,8 +150,10 @@ type Lease struct {
 	repairs []string
 	// lost is why the phone could not be made usable again, nil while it can be.
 	lost error
-	log  *slog.Logger
-	done memory
+	// guard watches on the phone over the proxy that was set, nil for none.
+	guard *devices.ProxyGuard
+	log   *slog.Logger
+	done  memory
 }
 
 // Lease takes one of the serials; see LeaseSome.
@@ -383,7 +385,13 @@ func (l *Lease) examine(ctx context.Context) error {
 // not answer is mended first. What could not be undone stays in the journal for
 // the next lease, and the phone is taken out of the farm.
 func (l *Lease) Release(ctx context.Context) error {
-	return errors.Join(l.putBack(ctx), l.lock.Release())
+	err := l.putBack(ctx)
+	if err == nil {
+		l.unguard(nil)
+	} else if l.guard != nil {
+		l.guard.Abandon()
+	}
+	return errors.Join(err, l.lock.Release())
 }
 
 func (l *Lease) putBack(ctx context.Context) error {
@@ -569,7 +577,30 @@ func (c changes) TrustCA(ctx context.Context, pem []byte) error {
 }
 
 func (c changes) SetProxy(ctx context.Context, hostport string) error {
+	// A phone whose host has gone must not be left with a proxy that leads nowhere.
+	guard, err := c.d.GuardProxy(ctx, hostport)
+	if err != nil {
+		return err
+	}
+	c.l.unguard(guard)
 	return c.l.journal.Change(ctx, c.d, devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: hostport})
 }
 
-func (c changes) Restore(ctx context.Context) error { return c.l.restore(ctx) }
+func (c changes) Restore(ctx context.Context) error {
+	err := c.l.restore(ctx)
+	if err == nil {
+		c.l.unguard(nil)
+	}
+	return err
+}
+
+// unguard lets the guard of the phone's proxy go, whose proxy was undone, and
+// remembers the next one, nil for none.
+func (l *Lease) unguard(next *devices.ProxyGuard) {
+	if l.guard != nil {
+		if err := l.guard.Close(); err != nil {
+			l.log.Warn("the guard of the proxy did not end as it should", "serial", l.Device.Serial(), "err", err)
+		}
+	}
+	l.guard = next
+}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/syntax"
@@ -418,6 +420,7 @@ func describe(sh *shell, names []string, long bool) int {
 func biRead(ctx context.Context, sh *shell, args []string) int {
 	raw := false
 	fd := 0
+	done := sh.p.done
 	args = args[1:]
 	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
 		opt := args[0]
@@ -431,6 +434,15 @@ func biRead(ctx context.Context, sh *shell, args []string) int {
 				n, args = args[0], args[1:]
 			}
 			fd, _ = atoi(n)
+		case opt == "-t" && len(args) > 0:
+			seconds, err := strconv.ParseFloat(args[0], 64)
+			if err != nil || seconds < 0 {
+				return sh.fail(2, "read: %s: bad number", args[0])
+			}
+			args = args[1:]
+			limit, cancel := sh.p.limit(time.Duration(seconds * float64(time.Second)))
+			defer cancel()
+			done = limit
 		case opt == "-s", opt == "-t", opt == "-p", opt == "-n":
 			if opt != "-s" && len(args) > 0 {
 				args = args[1:]
@@ -439,7 +451,7 @@ func biRead(ctx context.Context, sh *shell, args []string) int {
 			return sh.fail(2, "read: %s: unknown option", opt)
 		}
 	}
-	line, ended := readLine(boundFile{sh.p, sh.p.fds[fd]}, raw)
+	line, ended := readLine(limitedFile{boundFile{sh.p, sh.p.fds[fd]}, done}, raw)
 	names := args
 	if len(names) == 0 {
 		names = []string{"REPLY"}
@@ -459,7 +471,7 @@ func biRead(ctx context.Context, sh *shell, args []string) int {
 }
 
 // readLine reads byte by byte, so that the rest stays for the next command.
-func readLine(r boundFile, raw bool) (line string, ended bool) {
+func readLine(r io.Reader, raw bool) (line string, ended bool) {
 	var b strings.Builder
 	one := make([]byte, 1)
 	escaped := false

@@ -302,6 +302,35 @@ func (b boundFile) Read(buf []byte) (int, error) {
 	return b.f.s.read(b.p.done, buf)
 }
 
+// A limitedFile is a file that is read until a channel is closed.
+type limitedFile struct {
+	boundFile
+	done <-chan struct{}
+}
+
+func (l limitedFile) Read(buf []byte) (int, error) {
+	if l.f == nil {
+		return 0, syscall.EBADF
+	}
+	return l.f.s.read(l.done, buf)
+}
+
+// limit is a channel that is closed with the process, or after a time.
+func (p *proc) limit(d time.Duration) (done <-chan struct{}, cancel func()) {
+	ended, stop := make(chan struct{}), make(chan struct{})
+	t := time.NewTimer(d)
+	go func() {
+		defer close(ended)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.done:
+		case <-stop:
+		}
+	}()
+	return ended, func() { close(stop) }
+}
+
 func (b boundFile) Write(buf []byte) (int, error) {
 	if b.f == nil {
 		return 0, syscall.EBADF

@@ -10,6 +10,7 @@ import (
 
 // A Session is a command that the host has run on the phone over ADB.
 type Session struct {
+	mode  Mode
 	p     *proc
 	stdin *file
 	tty   *tty
@@ -32,8 +33,8 @@ const (
 )
 
 // Open runs a script as adbd does: /system/bin/sh -c SCRIPT, or an interactive
-// shell when the script is empty. Closing the session hangs up a terminal;
-// without one, the process outlives it.
+// shell when the script is empty. Close says what becomes of the processes of a
+// session whose host has gone.
 func (s *System) Open(ctx context.Context, script string, mode Mode, io StdIO) (*Session, error) {
 	args := []string{"sh", "-c", script}
 	if script == "" {
@@ -49,6 +50,7 @@ func (s *System) Open(ctx context.Context, script string, mode Mode, io StdIO) (
 	p.fds[0], p.fds[1] = inR, outW
 	ses.stdin = inW
 	outSink := io.Out
+	ses.mode = mode
 	switch mode {
 	case Terminal:
 		ses.tty = newTTY(p, inW, io.Out)
@@ -123,14 +125,17 @@ func (ses *Session) Wait() (code int, ok bool) {
 	return code, true
 }
 
-// Close is the host's end of the connection. The pipes break; with a terminal
-// the processes of the session get SIGHUP, without one they live on. It waits
-// for nothing.
+// Close is the host's end of the connection. The pipes break. With a terminal
+// the processes of the session get SIGHUP. With streams of their own, which is the
+// shell protocol, adbd sends it to the first process alone, and what that one
+// started lives on; with one stream nobody is told. It waits for nothing.
 func (ses *Session) Close() {
 	ses.closeUp.Do(func() { close(ses.closed) })
 	ses.CloseInput()
 	if ses.tty != nil {
 		ses.p.sys.hangup(ses.p.sid)
+	} else if ses.mode == Separate {
+		ses.p.raise(syscall.SIGHUP)
 	}
 	for _, end := range ses.ends {
 		if r, ok := end.s.(pipeReader); ok {

@@ -229,11 +229,26 @@ func TestTcpdumpFaults(t *testing.T) {
 	}
 }
 
-// TestTcpdumpWithoutAReader ends as the genuine one does: the pipe is broken at
-// the next packet, and until then it lives on without its host.
-func TestTcpdumpWithoutAReader(t *testing.T) {
+// TestTcpdumpIsToldThatItsHostHasGone ends it by the signal that adbd sends.
+func TestTcpdumpIsToldThatItsHostHasGone(t *testing.T) {
 	p := newPhone(t)
 	l, pid := dump(t, p, "-i wlan0 -U -w -")
+	l.ses.Close()
+	until(t, "tcpdump ends", func() bool { _, _, code := p.run(t, "kill -0 "+pid); return code != 0 })
+}
+
+// TestTcpdumpWithoutAReader ends as the genuine one does that ignores the signal
+// of adbd: the pipe is broken at the next packet, and until then it lives on
+// without its host.
+func TestTcpdumpWithoutAReader(t *testing.T) {
+	p := newPhone(t)
+	l := start(t, p, "trap '' HUP; echo $$ >&2; exec tcpdump -i wlan0 -U -w -")
+	until(t, "tcpdump listens", func() bool {
+		_, errs := l.text()
+		return strings.Contains(errs, "listening on")
+	})
+	_, errs := l.text()
+	pid, _, _ := strings.Cut(errs, "\n")
 	l.ses.Close()
 	if _, ok := l.ses.Wait(); ok {
 		t.Error("a closed session has an exit status")
