@@ -481,6 +481,22 @@ func networkCases() map[string]faultCase {
 
 func screenCases() map[string]faultCase {
 	return map[string]faultCase{
+		"popup": {
+			arg: "update", during: both(sees("dumpsys window | grep mCurrentFocus", "com.android.updater/"), sees("uiautomator dump /sdcard/x.xml >/dev/null; cat /sdcard/x.xml", "MIUI 11.0.9.0 can be installed")),
+			after: lacks("dumpsys window | grep mCurrentFocus", "com.android.updater"),
+		},
+		"never-idle": {during: sees("uiautomator dump", "ERROR: could not get idle state."), after: sees("uiautomator dump", "UI hierchary dumped")},
+		"no-window":  {during: sees("uiautomator dump 2>&1", "ERROR: null root node"), after: sees("uiautomator dump", "UI hierchary dumped")},
+		"one-node": {
+			during: sees("uiautomator dump /sdcard/x.xml >/dev/null; grep -c '<node' /sdcard/x.xml; tr -cd '<' < /sdcard/x.xml | wc -c", "4"),
+			after:  lacks("uiautomator dump /sdcard/x.xml >/dev/null; tr -cd '<' < /sdcard/x.xml | wc -c", "4\n"),
+		},
+		"ui-noise":          {during: sees("uiautomator dump", "FileNotFoundException"), after: lacks("uiautomator dump", "FileNotFoundException")},
+		"wedge-uiautomator": {during: lacks("timeout 0.3 uiautomator dump; echo ended", "dumped"), after: sees("uiautomator dump", "UI hierchary dumped")},
+		"lock": {
+			during: both(sees("dumpsys window policy", "showing=true"), sees("uiautomator dump /sdcard/x.xml >/dev/null; cat /sdcard/x.xml", "keyguard_message_area")),
+			after:  both(sees("dumpsys window policy", "showing=false"), lacks("uiautomator dump /sdcard/x.xml >/dev/null; cat /sdcard/x.xml", "keyguard_message_area")),
+		},
 		"screen-off": {during: sees("dumpsys power", "mWakefulness=Asleep"), after: sees("dumpsys power", "mWakefulness=Awake")},
 		"crash-browser": {
 			before: func(t *testing.T, b bench) {

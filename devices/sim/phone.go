@@ -115,6 +115,9 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 		return nil, fmt.Errorf("sim: boot %s: %w", serial, err)
 	}
 	p.display.Install(p.browser)
+	for _, app := range apps.PopupApps() {
+		p.display.Install(app)
+	}
 	p.sys.OnReboot(func() { p.reboot("") })
 	p.daemon = adbd.New(daemonPhone{p}, w.cfg.Log)
 	p.startNoise()

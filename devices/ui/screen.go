@@ -23,6 +23,9 @@ const (
 	// dumpAttempts bounds the dumps of a screen that does not come to rest; each
 	// may take uiautomator ten seconds and more.
 	dumpAttempts = 4
+	// dumpLimit bounds one dump. uiautomator itself gives up after ten seconds on a
+	// screen that moves, and takes a few to start.
+	dumpLimit = 45 * time.Second
 	// maxWords bounds what an error quotes of the screen.
 	maxWords = 12
 	// maxScrolls bounds the swipes in one direction.
@@ -46,24 +49,47 @@ type Screen struct {
 	turn  sync.Mutex
 }
 
+// treeFiles is where dumps are written on the phone; each screen has a name of
+// its own.
+const treeFiles = "/data/local/tmp/offproof-ui-"
+
 // New returns the screen of a phone.
 func New(phone Phone) *Screen {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // It never fails.
-	return &Screen{phone: phone, file: "/data/local/tmp/offproof-ui-" + hex.EncodeToString(id[:]) + ".xml"}
+	return &Screen{phone: phone, file: treeFiles + hex.EncodeToString(id[:]) + ".xml"}
+}
+
+// Sweep removes the files of dumps that were cut off, whoever began them: a
+// connection that is lost between a dump and its removal leaves one behind.
+func Sweep(ctx context.Context, phone Phone) error {
+	const script = "rm -f " + treeFiles + "*.xml"
+	result, err := phone.Script(ctx, script)
+	if err == nil {
+		err = devices.Check(phone.Serial(), result, "rm", "-f", treeFiles+"*.xml")
+	}
+	if err != nil {
+		return fmt.Errorf("ui: sweep view trees: %w", err)
+	}
+	return nil
 }
 
 // A NotFoundError says what was looked for and what was on the screen instead.
 type NotFoundError struct {
 	Want string
 	Seen []string
-	Err  error // why the wait ended, nil when there was none
+	// Popup is the window of the system that was in front, nil when none was.
+	Popup *Popup
+	Err   error // why the wait ended, nil when there was none
 }
 
 func (e *NotFoundError) Error() string {
 	seen := "an empty screen"
 	if len(e.Seen) > 0 {
 		seen = strings.Join(e.Seen, " | ")
+	}
+	if e.Popup != nil {
+		seen = e.Popup.String()
 	}
 	if e.Err != nil {
 		return fmt.Sprintf("ui: find %s: not on the screen, which shows: %s: %v", e.Want, seen, e.Err)
@@ -82,6 +108,27 @@ func (e *BusyError) Error() string {
 	return "ui: dump view tree: the screen does not come to rest: " + e.Text
 }
 
+// An EmptyError says that no window shows anything: the screen is off, or a
+// window is on its way.
+type EmptyError struct{ Text string }
+
+func (e *EmptyError) Error() string {
+	return "ui: dump view tree: no window shows anything (is the screen on and unlocked?): " + e.Text
+}
+
+// A WedgedError says that uiautomator did not answer in time, or that another
+// one holds the screen and does not let go.
+type WedgedError struct{ Text string }
+
+func (e *WedgedError) Error() string {
+	return "ui: dump view tree: uiautomator does not answer: end the other one, or restart the phone: " + e.Text
+}
+
+// passing says whether another look may show more.
+func passing(err error) bool {
+	return errors.As(err, new(*BusyError)) || errors.As(err, new(*EmptyError)) || errors.Is(err, ErrFormat)
+}
+
 // Dump reads the view tree. A screen that moves is tried again, in turns with
 // uiautomator's compressed form, a bounded number of times.
 func (s *Screen) Dump(ctx context.Context) (*Node, error) {
@@ -93,8 +140,7 @@ func (s *Screen) Dump(ctx context.Context) (*Node, error) {
 		if err == nil {
 			return root, nil
 		}
-		var busy *BusyError
-		if !errors.As(err, &busy) && !errors.Is(err, ErrFormat) || ctx.Err() != nil {
+		if !passing(err) || ctx.Err() != nil {
 			return nil, err
 		}
 		last = err
@@ -112,7 +158,12 @@ func (s *Screen) dump(ctx context.Context, compressed bool) (*Node, error) {
 	}
 	nonce := rand.Text()
 	script := fmt.Sprintf("rm -f %[1]s; uiautomator dump %[2]s%[1]s 2>&1; echo %[3]s; cat %[1]s; rm -f %[1]s", s.file, option, nonce)
-	result, err := s.phone.Script(ctx, script)
+	limited, cancel := context.WithTimeout(ctx, dumpLimit)
+	defer cancel()
+	result, err := s.phone.Script(limited, script)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, &WedgedError{Text: fmt.Sprintf("nothing came in %s", dumpLimit)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ui: dump view tree: %w", err)
 	}
@@ -123,11 +174,30 @@ func (s *Screen) dump(ctx context.Context, compressed bool) (*Node, error) {
 	if bytes.Contains(said, []byte("could not get idle state")) {
 		return nil, &BusyError{Text: excerpt(said)}
 	}
+	if bytes.Contains(said, []byte("already registered")) {
+		return nil, &WedgedError{Text: excerpt(said)}
+	}
 	root, err := Parse(tree)
+	if err != nil && bytes.Contains(said, []byte("null root node")) {
+		return nil, &EmptyError{Text: excerpt(said)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w (uiautomator said %q)", err, excerpt(said))
 	}
+	if root.bare() {
+		return nil, &EmptyError{Text: "the tree has one node, and it says nothing"}
+	}
 	return root, nil
+}
+
+// bare says whether a tree has no more than one node that says nothing, which is
+// what uiautomator shows of a screen that is off.
+func (n *Node) bare() bool {
+	if len(n.Children) == 0 {
+		return true
+	}
+	only := n.Children[0]
+	return len(n.Children) == 1 && len(only.Children) == 0 && only.Text == "" && only.Desc == ""
 }
 
 // Find looks once for the first node that fits. A *NotFoundError says what was
@@ -140,7 +210,16 @@ func (s *Screen) Find(ctx context.Context, sel Selector) (*Node, error) {
 	if n := root.First(sel); n != nil {
 		return n, nil
 	}
-	return nil, &NotFoundError{Want: sel.String(), Seen: root.Words(maxWords)}
+	return nil, notFound(sel.String(), root, nil)
+}
+
+// notFound says what was on the screen instead; root may be nil.
+func notFound(want string, root *Node, err error) *NotFoundError {
+	e := &NotFoundError{Want: want, Seen: root.Words(maxWords), Err: err}
+	if p, ok := PopupIn(root); ok {
+		e.Popup = &p
+	}
+	return e
 }
 
 // WaitFor looks until a node fits or ctx ends.
@@ -165,7 +244,7 @@ func (s *Screen) WaitUntil(ctx context.Context, want string, ok func(root *Node)
 }
 
 func (s *Screen) wait(ctx context.Context, want string, ok func(*Node) bool) error {
-	var seen []string
+	last := notFound(want, nil, nil)
 	for {
 		root, err := s.Dump(ctx)
 		switch {
@@ -173,18 +252,17 @@ func (s *Screen) wait(ctx context.Context, want string, ok func(*Node) bool) err
 			if ok(root) {
 				return nil
 			}
-			seen = root.Words(maxWords)
+			last = notFound(want, root, nil)
 		case ctx.Err() != nil:
-			return &NotFoundError{Want: want, Seen: seen, Err: ctx.Err()}
+			last.Err = ctx.Err()
+			return last
+		case !passing(err):
+			return err
 		default:
-			var busy *BusyError
-			if !errors.As(err, &busy) && !errors.Is(err, ErrFormat) {
-				return err
-			}
-			seen = []string{err.Error()}
+			last = &NotFoundError{Want: want, Seen: []string{err.Error()}}
 		}
-		if err := pause(ctx, look); err != nil {
-			return &NotFoundError{Want: want, Seen: seen, Err: err}
+		if last.Err = pause(ctx, look); last.Err != nil {
+			return last
 		}
 	}
 }

@@ -359,6 +359,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		ui.PopupIn(root)
 		for _, n := range root.All(ui.Or(ui.Clickable(), ui.Checkable(), ui.ByClass("x"))) {
 			_ = n.String()
 			if !n.Center().In(n.Bounds) && !n.Bounds.Empty() {

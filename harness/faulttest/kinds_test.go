@@ -83,8 +83,16 @@ func kinds() map[string][]kind {
 		},
 
 		// The screen and the browser.
-		"screen-off":    {{}, {arg: moment}},
-		"crash-browser": {{}},
-		"data-cleared":  {{}},
+		"popup":      {{}, {arg: "update"}, {arg: "anr," + moment}},
+		"lock":       {{}, {arg: moment}},
+		"never-idle": {{}, {arg: moment}},
+		"no-window":  {{}, {arg: moment}},
+		"one-node":   {{}, {arg: moment}},
+		"ui-noise":   {{clear: phases()}},
+
+		"wedge-uiautomator": {{arg: moment}},
+		"screen-off":        {{}, {arg: moment}},
+		"crash-browser":     {{}},
+		"data-cleared":      {{}},
 	}
 }

@@ -377,8 +377,19 @@ func (l *Lease) examine(ctx context.Context) error {
 			Stage: "undo what an earlier run left", Device: l.lock.Serial(), Advice: "the journal " + l.journal.Path() + " says what is still to be undone", Err: err,
 		}
 	}
+	l.sweep(ctx)
 	_, err = l.recognise(ctx, "")
 	return err
+}
+
+// sweep removes what is no change and yet not the phone's own. It is done at each
+// end of a lease, because what is cut off may be written late.
+func (l *Lease) sweep(ctx context.Context) {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreLimit)
+	defer cancel()
+	if err := ui.Sweep(clean, l.Device); err != nil {
+		l.log.Warn("view trees may be left on the phone", "serial", l.Device.Serial(), "err", err)
+	}
 }
 
 // Release undoes every change to the phone and gives it back. A phone that does
@@ -403,6 +414,7 @@ func (l *Lease) putBack(ctx context.Context) error {
 	}
 	err := l.journal.Undo(ctx, l.Device)
 	if err == nil {
+		l.sweep(ctx)
 		return nil
 	}
 	if l.rig.Repair && ctx.Err() == nil {
@@ -413,6 +425,7 @@ func (l *Lease) putBack(ctx context.Context) error {
 	if err := l.restore(ctx); err != nil {
 		return l.takeOut(ctx, err)
 	}
+	l.sweep(ctx)
 	return nil
 }
 

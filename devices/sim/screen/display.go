@@ -134,6 +134,7 @@ type Display struct {
 	tasks  []*task // the last one is in front
 	front  *Activity
 	asleep bool
+	locked bool
 	ime    bool
 	recent bool
 	closed bool
@@ -247,6 +248,9 @@ func (d *Display) Focus() string {
 	defer d.mu.Unlock()
 	if d.asleep || d.front == nil {
 		return ""
+	}
+	if d.locked {
+		return keyguardPackage + "/com.android.systemui.statusbar.phone.StatusBar"
 	}
 	return d.front.Component()
 }

@@ -33,6 +33,11 @@ func (d *Display) window() (root *View, pkg string) {
 		d.place(root, nil, full.Min, full)
 		return root, "com.android.systemui"
 	}
+	if d.locked {
+		root = decor(d.keyguard(), false)
+		d.layout(root, full, false)
+		return root, keyguardPackage
+	}
 	a := d.front
 	if d.recent {
 		root = decor(d.recents(), false)

@@ -53,7 +53,7 @@ func (d *Display) Swipe(x1, y1, x2, y2 int, took time.Duration) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.asleep || d.closed {
+	if d.deaf() {
 		return
 	}
 	root, _ := d.window()
@@ -82,7 +82,7 @@ func scrollAt(v *View, at image.Point, by int) bool {
 func (d *Display) touch(x, y int, long bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.asleep || d.closed || d.front == nil {
+	if d.deaf() || d.front == nil {
 		return
 	}
 	at := image.Pt(x, y)
@@ -171,7 +171,7 @@ func (d *Display) cancel(dialog *Dialog) {
 func (d *Display) Text(s string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.asleep && !d.closed {
+	if !d.deaf() {
 		d.insert(s)
 	}
 }
@@ -218,7 +218,7 @@ func (d *Display) key(code int) {
 		d.sleep()
 		return
 	}
-	if d.asleep {
+	if d.asleep || d.locked {
 		return
 	}
 	switch code {

@@ -401,7 +401,13 @@ func cmdUiautomator(_ context.Context, p *proc, args []string) int {
 	if !p.sys.pause(p.done, dumpCall) {
 		return 1
 	}
+	if code, done := p.moody(); done {
+		return code
+	}
 	xml := p.sys.cfg.Screen.Dump(compressed)
+	if p.sys.inMood(ScreenOneNode) {
+		xml = []byte(oneNode)
+	}
 	if len(xml) == 0 {
 		p.printf("ERROR: could not get idle state.\n")
 		return 0
@@ -415,6 +421,9 @@ func cmdUiautomator(_ context.Context, p *proc, args []string) int {
 		return 0
 	}
 	p.printf("UI hierchary dumped to: %s\n", to)
+	if p.sys.inMood(ScreenNoise) {
+		p.printf("%s", javaNoise)
+	}
 	return 0
 }
 

@@ -166,6 +166,7 @@ type System struct {
 	uiMu    sync.Mutex // one uiautomator at a time
 	faultMu sync.Mutex
 	faults  tapFaults
+	moods   map[ScreenMood]bool
 
 	trustMu   sync.Mutex
 	trust     *x509.CertPool
