@@ -1,10 +1,5 @@
 //go:build !race
 
-// Package faulttest shows what everything that happens to phones on a shelf does
-// to a verdict. Each fault of the simulated phone comes before, inside and after
-// the window with the switch off, on a phone that keeps its promise and on one
-// that collects all the same: the first is never accused, the second never
-// cleared, and both are as they were when the next lease begins.
 package faulttest_test
 
 import (
@@ -31,7 +26,7 @@ const (
 )
 
 // atOnce is how many rows run at the same time: a row mostly waits.
-const atOnce = 8
+const atOnce = 16
 
 // The phases in which a fault can come.
 const (
