@@ -128,6 +128,12 @@ func (d *Device) Stream(ctx context.Context, script string) (*Stream, error) {
 	return d.client.Stream(ctx, d.serial, script)
 }
 
+// StreamInput is Stream for a script that reads stdin as it comes; see
+// adb.Client.StreamInput.
+func (d *Device) StreamInput(ctx context.Context, script string, stdin io.Reader) (*Stream, error) {
+	return d.client.StreamInput(ctx, d.serial, script, stdin)
+}
+
 // Push writes r to a file of the phone.
 func (d *Device) Push(ctx context.Context, r io.Reader, path string, mode fs.FileMode) error {
 	return d.client.Push(ctx, d.serial, r, path, mode)

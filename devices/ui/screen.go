@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"image"
 	"image/png"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +44,7 @@ var _ Phone = (*devices.Device)(nil)
 // uiautomator serves one at a time, so dumps wait for each other.
 type Screen struct {
 	phone Phone
+	hand  Hand
 	file  string
 	turn  sync.Mutex
 }
@@ -53,12 +53,19 @@ type Screen struct {
 // its own.
 const treeFiles = "/data/local/tmp/offproof-ui-"
 
-// New returns the screen of a phone.
+// New returns the screen of a phone, operated by its input command.
 func New(phone Phone) *Screen {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // It never fails.
-	return &Screen{phone: phone, file: treeFiles + hex.EncodeToString(id[:]) + ".xml"}
+	return &Screen{phone: phone, hand: shellHand{phone}, file: treeFiles + hex.EncodeToString(id[:]) + ".xml"}
 }
+
+// Use has the screen operated by another hand from now on. It must not be called
+// while the screen is operated.
+func (s *Screen) Use(h Hand) { s.hand = h }
+
+// Route is the way by which the screen is operated.
+func (s *Screen) Route() Route { return s.hand.Route() }
 
 // Sweep removes the files of dumps that were cut off, whoever began them: a
 // connection that is lost between a dump and its removal leaves one behind.
@@ -308,26 +315,6 @@ func cutPNG(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// input runs the phone's input command, which reports many errors with exit
-// status 0.
-func (s *Screen) input(ctx context.Context, args ...string) error {
-	args = append([]string{"input"}, args...)
-	result, err := s.phone.Shell(ctx, args...)
-	if err != nil {
-		return fmt.Errorf("ui: %s: %w", args[1], err)
-	}
-	if err := devices.Check(s.phone.Serial(), result, args...); err != nil {
-		return fmt.Errorf("ui: %s: %w", args[1], err)
-	}
-	said := bytes.TrimSpace(append(bytes.Clone(result.Stdout), result.Stderr...))
-	for _, mark := range []string{"Error", "Exception", "Usage:"} {
-		if bytes.Contains(said, []byte(mark)) {
-			return fmt.Errorf("ui: %s: %s", args[1], excerpt(said))
-		}
-	}
-	return nil
-}
-
 // Tap taps the middle of a node.
 func (s *Screen) Tap(ctx context.Context, n *Node) error {
 	if n == nil || n.Bounds.Empty() {
@@ -338,7 +325,7 @@ func (s *Screen) Tap(ctx context.Context, n *Node) error {
 
 // TapAt taps a point of the screen.
 func (s *Screen) TapAt(ctx context.Context, at image.Point) error {
-	return s.input(ctx, "tap", strconv.Itoa(at.X), strconv.Itoa(at.Y))
+	return s.hand.Tap(ctx, at)
 }
 
 // TapOn waits for a node and taps it.
@@ -350,15 +337,11 @@ func (s *Screen) TapOn(ctx context.Context, sel Selector) error {
 	return s.Tap(ctx, n)
 }
 
-// Type types text into the field that has the focus. The phone's input command
-// takes printable ASCII only, and cannot type a literal %s: both are errors
-// here, because the phone would type something else.
+// Type types text into the field that has the focus: printable ASCII, since
+// neither route can type more. By the input command a literal %s is an error too,
+// because the phone would type a blank for it.
 func (s *Screen) Type(ctx context.Context, text string) error {
-	encoded, err := encode(text)
-	if err != nil {
-		return err
-	}
-	return s.input(ctx, "text", encoded)
+	return s.hand.Text(ctx, text)
 }
 
 // encode writes blanks in the way of the input command.
@@ -398,7 +381,7 @@ const (
 
 // Key presses one key.
 func (s *Screen) Key(ctx context.Context, code int) error {
-	return s.input(ctx, "keyevent", strconv.Itoa(code))
+	return s.hand.Keys(ctx, code)
 }
 
 // Clear empties the field that has the focus, of which n is a dump.
@@ -411,18 +394,17 @@ func (s *Screen) Clear(ctx context.Context, n *Node) error {
 	if count > most {
 		return fmt.Errorf("ui: clear field: %d characters are more than %d", count, most)
 	}
-	keys := []string{"keyevent", strconv.Itoa(KeyMoveEnd)}
+	keys := []int{KeyMoveEnd}
 	for range count {
-		keys = append(keys, strconv.Itoa(KeyDelete))
+		keys = append(keys, KeyDelete)
 	}
-	return s.input(ctx, keys...)
+	return s.hand.Keys(ctx, keys...)
 }
 
 // Swipe drags a finger from one point to another. Slow swipes scroll by exactly
 // their length; quick ones go on rolling.
 func (s *Screen) Swipe(ctx context.Context, from, to image.Point, d time.Duration) error {
-	return s.input(ctx, "swipe", strconv.Itoa(from.X), strconv.Itoa(from.Y), strconv.Itoa(to.X), strconv.Itoa(to.Y),
-		strconv.FormatInt(max(d.Milliseconds(), 1), 10))
+	return s.hand.Swipe(ctx, from, to, d)
 }
 
 // ScrollTo finds a node, scrolling down to the end and then up to the beginning

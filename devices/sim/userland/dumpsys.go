@@ -89,7 +89,9 @@ func dumpService(p *proc, service string, args []string) bool {
 		p.printf("%s", s.dumpAlarms())
 	case "user":
 		p.printf("%s", s.dumpUsers())
-	case "SurfaceFlinger", "input", "settings", "statusbar", "uimode":
+	case "input":
+		p.printf("%s", s.dumpInput())
+	case "SurfaceFlinger", "settings", "statusbar", "uimode":
 		p.printf("\n")
 	default:
 		return false

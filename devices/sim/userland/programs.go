@@ -18,7 +18,7 @@ func simple(f func(p *proc, args []string) int) program {
 func allPrograms() map[string]program {
 	return map[string]program{
 		// Android.
-		"am": cmdAm, "appops": cmdAppops, "cmd": cmdCmd, "dumpsys": cmdDumpsys, "getprop": cmdGetprop, "input": cmdInput, "log": cmdLog,
+		"am": cmdAm, "appops": cmdAppops, "cmd": cmdCmd, "dumpsys": cmdDumpsys, "getprop": cmdGetprop, "hid": cmdHid, "input": cmdInput, "log": cmdLog,
 		"logcat": cmdLogcat, "monkey": cmdMonkey, "pm": cmdPm, "screencap": cmdScreencap, "setprop": cmdSetprop,
 		"settings": cmdSettings, "svc": cmdSvc, "uiautomator": cmdUiautomator, "wm": cmdWm,
 		"getenforce": simple(cmdGetenforce), "setenforce": simple(cmdGetenforce), "reboot": simple(cmdReboot),

@@ -167,6 +167,9 @@ type System struct {
 	faultMu sync.Mutex
 	faults  tapFaults
 	moods   map[ScreenMood]bool
+	// The input devices that processes made, and whether they may.
+	hids      []*hidDevice
+	hidDenied bool
 
 	trustMu   sync.Mutex
 	trust     *x509.CertPool
