@@ -34,6 +34,7 @@ type bench struct {
 	states  []stateChange
 	lost    error // why the device or its owners could no longer be watched
 	stop    context.CancelFunc
+	handOff func() error // lets the phone's hand go
 	watches sync.WaitGroup
 	traces  []capture.Trace
 	notes   []string
@@ -67,15 +68,14 @@ func (p *Phone) start(ctx context.Context) (*bench, error) {
 	if _, err := p.examine(ctx); err != nil {
 		return nil, err
 	}
-	// MIUI has a property for it, which may claim either.
-	if err := p.Device.ProbeInput(ctx); err != nil {
-		return nil, p.infra("try input and settings", "signing in for it changes the experiment: write it down", err)
-	}
 	if b.ids, err = p.identifiers(ctx); err != nil {
 		return nil, p.infra("read the phone's identifiers", "", err)
 	}
 	if len(p.Backends) == 0 {
 		return nil, p.infra("start capture", "name at least one backend under capture: in farm.yaml", errors.New("no capture backend is listed for this phone"))
+	}
+	if b.handOff, err = p.operate(ctx); err != nil {
+		return nil, err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
@@ -185,6 +185,9 @@ func (b *bench) close(ctx context.Context) {
 			b.notes = append(b.notes, fmt.Sprintf("%s could not be stopped cleanly: %v", s.name, err))
 		}
 		b.traces = append(b.traces, trace)
+	}
+	if err := b.handOff(); err != nil {
+		b.p.Log.Warn("the phone's hand was not let go as it should", "serial", b.p.Device.Serial(), "err", err)
 	}
 	b.stop()
 	b.watches.Wait()

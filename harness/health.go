@@ -16,7 +16,8 @@ func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
 	// A phone that is awake takes no notice of this key, and one that refuses it
 	// is examined all the same.
 	var gate *devices.GateError
-	if err := p.Screen.Key(ctx, ui.KeyWakeup); err != nil && !errors.As(err, &gate) {
+	var person *ui.HandsOffError
+	if err := p.Screen.Key(ctx, ui.KeyWakeup); err != nil && !errors.As(err, &gate) && !errors.As(err, &person) {
 		return nil, p.infra("wake the phone", "check the cable and `adb devices`", err)
 	}
 	h, err := p.Device.Health(ctx)

@@ -54,6 +54,8 @@ func proves(on, off *Observation) string {
 		return "the ON observation is of another version of the app"
 	case on.Before.program().Differs(off.Before.program()) != "":
 		return "the ON observation is of another state of the app: " + on.Before.program().Differs(off.Before.program())
+	case on.Route != off.Route:
+		return fmt.Sprintf("the ON observation was operated by another route: %q, and then %q", on.Route, off.Route)
 	case !slices.Equal(blindSpots(on.Health), blindSpots(off.Health)):
 		return fmt.Sprintf("the ON observation was made under other conditions: %s, and then %s", orNone(blindSpots(on.Health)), orNone(blindSpots(off.Health)))
 	case off.Window.Wanted < 3*longestLag(*on.Finding):

@@ -6,6 +6,7 @@ import (
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness/canary"
 )
 
@@ -46,6 +47,13 @@ type Observation struct {
 	Window Window       `json:"window"`
 	Steps  []StepRecord `json:"steps,omitempty"`
 	Acts   []time.Time  `json:"acts,omitempty"`
+	// Settled is when the last act was over, where that is later than when it
+	// began: a person says so afterwards.
+	Settled time.Time `json:"settled,omitzero"`
+	// Route is the way by which the phone was operated; Asked is what a person was
+	// told to do.
+	Route ui.Route `json:"route,omitempty"`
+	Asked []Asked  `json:"asked,omitempty"`
 	// Before and After are the conditions read before the first step and after
 	// the wait; After is nil when it could not be read.
 	Before *State `json:"before,omitempty"`

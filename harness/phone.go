@@ -47,6 +47,14 @@ type Phone struct {
 	// Seed makes the order of arms and the canaries.
 	Seed uint64
 
+	// Route is the way by which the phone is operated: ui.RouteInput, ui.RouteHID,
+	// or ui.RouteUnknown for whichever it can be.
+	Route ui.Route
+	// Person is told in words what to do and returns when it was done; nil for a
+	// phone that is operated by its route. Its error is a *CannotError or
+	// ErrAborted.
+	Person func(ctx context.Context, words string) error
+
 	Log *slog.Logger
 	// Progress is told in a few words what is being done; nil for nobody.
 	Progress func(string)

@@ -58,13 +58,17 @@ type Step struct {
 }
 
 // An Act is what a step works with: the phone, its screen, the minting of
-// canaries, and a notebook for what was done and read back.
+// canaries, and a notebook for what was done and read back. What touches the
+// phone goes through Perform, so that a person can do it; the screen is read by
+// all.
 type Act struct {
 	Device *devices.Device
 	Screen *ui.Screen
 	Log    *slog.Logger
 	// Pace multiplies every delay.
 	Pace float64
+
+	person func(ctx context.Context, words string) error
 
 	mu   sync.Mutex
 	obs  *Observation
@@ -112,9 +116,8 @@ func (a *Act) ReadBack(what, want, got string, ok bool) {
 	})
 }
 
-// Acted records the moment at which a canary was handed to the app, so that
-// lags and timing are counted from it.
-func (a *Act) Acted() {
+// acted records the moment at which a canary is handed to the app.
+func (a *Act) acted() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.obs.Acts = append(a.obs.Acts, a.now())

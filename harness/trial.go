@@ -214,10 +214,14 @@ func (s State) program() State {
 
 // settled is the moment from which a window's length counts.
 func (o *Observation) settled() time.Time {
+	from := o.Window.Open
 	if n := len(o.Acts); n > 0 {
-		return o.Acts[n-1]
+		from = o.Acts[n-1]
 	}
-	return o.Window.Open
+	if o.Settled.After(from) {
+		return o.Settled
+	}
+	return from
 }
 
 // contactOnly says, where no content could be read, that every window with the

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
 )
-
-// keyHome is Android's KEYCODE_HOME. Leaving the app is the flush trigger that
-// every arm gets: the SDKs send what they queued when their app is left.
-const keyHome = 3
 
 // observe runs one window: apply the setting, read the conditions, open with
 // beacons, do the steps, wait, read the conditions again, close with beacons.
@@ -28,13 +26,13 @@ func (b *bench) observe(ctx context.Context, sc Scenario, part Part, id string, 
 	}
 	o := &Observation{
 		Format: 1, ID: id, Part: part, Scenario: sc.Name, Claim: claim, Setting: set.Name, Arm: set.Arm, Mode: sc.Mode,
-		Serial: p.Device.Serial(), Build: b.build, Model: b.model, Identifiers: b.ids,
+		Serial: p.Device.Serial(), Build: b.build, Model: b.model, Identifiers: b.ids, Route: p.Screen.Route(),
 		Window: Window{Wanted: wait}, Beacons: map[string][]capture.Beacon{},
 		BeaconPeriod: paced(beaconPeriod, p.Pace),
 	}
 	act := &Act{
 		Device: p.Device, Screen: p.Screen, Log: p.Log.With("observation", id), Pace: p.Pace,
-		obs: o, now: time.Now, register: p.Register,
+		obs: o, now: time.Now, register: p.Register, person: p.Person,
 		rng: rand.New(rand.NewPCG(p.Seed, hash(p.Device.Serial()+id+time.Now().String()))), //nolint:gosec // A canary must be unique, not secret.
 	}
 	p.say("%s: switch %s", id, set.Arm)
@@ -129,15 +127,11 @@ func (b *bench) act(ctx context.Context, sc Scenario, act *Act, o *Observation) 
 			return fmt.Errorf("step %q: %w", step.Name, err)
 		}
 	}
-	if err := p.Screen.Key(ctx, keyHome); err != nil {
+	if err := b.leave(ctx, act, o); err != nil {
 		return fmt.Errorf("leave the app: %w", err)
 	}
-	from := o.Window.Open
-	if n := len(o.Acts); n > 0 {
-		from = o.Acts[n-1]
-	}
 	p.say("%s: waiting out the window", o.ID)
-	if err := sleep(ctx, time.Until(from.Add(o.Window.Wanted))); err != nil {
+	if err := sleep(ctx, time.Until(o.settled().Add(o.Window.Wanted))); err != nil {
 		return fmt.Errorf("wait out the window: %w", err)
 	}
 	after, err := sc.setting.Read(ctx, act)
@@ -147,6 +141,32 @@ func (b *bench) act(ctx context.Context, sc Scenario, act *Act, o *Observation) 
 	o.After = &after
 	return nil
 }
+
+// leave goes to the home screen. Leaving the app is the flush trigger that every
+// arm gets: the SDKs send what they queued when their app is left.
+func (b *bench) leave(ctx context.Context, act *Act, o *Observation) error {
+	return act.Perform(ctx, Handling{
+		Words: "Go to the home screen, with the key or the gesture for it",
+		Do:    func(ctx context.Context) error { return b.p.Screen.Key(ctx, ui.KeyHome) },
+		Until: func(ctx context.Context) error {
+			for {
+				front, err := b.p.Device.Focus(ctx)
+				if err != nil {
+					return err
+				}
+				if app, _, _ := strings.Cut(front, "/"); !slices.Contains(o.Claim.Scope.Apps, app) {
+					return nil
+				}
+				if err := sleep(ctx, focusLook); err != nil {
+					return fmt.Errorf("%s is still in front: %w", front, err)
+				}
+			}
+		},
+	})
+}
+
+// focusLook lies between two looks at which app is in front.
+const focusLook = 100 * time.Millisecond
 
 // picture keeps what the screen showed after a step. A screen that cannot be
 // read is a note, not a failure: the step's own read-back decides.

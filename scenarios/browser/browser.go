@@ -85,20 +85,22 @@ func Consented() harness.Step {
 		box := root.First(ui.ByID(Package + ":id/cb_service"))
 		if box != nil {
 			act.Factor("consent box", map[bool]string{true: "ticked beforehand", false: "not ticked beforehand"}[box.Checked])
-			if !box.Checked {
-				if err := act.Screen.Tap(ctx, box); err != nil {
-					return fmt.Errorf("browser: tick the consent box: %w", err)
-				}
-			}
 		}
 		act.Factor("consent wall", "shown; agreed to by this scenario")
-		if err := act.Screen.TapOn(ctx, ui.ByID("android:id/button1")); err != nil {
+		err = act.Perform(ctx, harness.Handling{
+			Words: "Agree to the browser's terms, as they are shown",
+			Do: func(ctx context.Context) error {
+				if box != nil && !box.Checked {
+					if err := act.Screen.Tap(ctx, box); err != nil {
+						return err
+					}
+				}
+				return act.Screen.TapOn(ctx, ui.ByID("android:id/button1"))
+			},
+			Until: func(ctx context.Context) error { return act.Screen.WaitGone(ctx, wall) },
+		})
+		if err != nil {
 			return fmt.Errorf("browser: agree: %w", err)
-		}
-		wait, cancel := screenWait(ctx)
-		defer cancel()
-		if err := act.Screen.WaitGone(wait, wall); err != nil {
-			return fmt.Errorf("browser: the consent wall stays: %w", err)
 		}
 		return nil
 	}}
@@ -146,18 +148,22 @@ func tabStep(name string, mode harness.Mode) harness.Step {
 			// The same row of the menu turns incognito on and off.
 			row = Package + ":id/menu_incognito"
 		}
-		wait, cancel := screenWait(ctx)
-		defer cancel()
-		if err := act.Screen.TapOn(wait, ui.ByID(Package+":id/action_my")); err != nil {
-			return fmt.Errorf("browser: open the menu: %w", err)
-		}
-		if err := act.Screen.TapOn(wait, ui.ByID(row)); err != nil {
+		err = act.Perform(ctx, harness.Handling{
+			Words: fmt.Sprintf("Open %s tab in the browser, by its menu", article(mode)),
+			Do: func(ctx context.Context) error {
+				wait, cancel := screenWait(ctx)
+				defer cancel()
+				if err := act.Screen.TapOn(wait, ui.ByID(Package+":id/action_my")); err != nil {
+					return fmt.Errorf("open the menu: %w", err)
+				}
+				return act.Screen.TapOn(wait, ui.ByID(row))
+			},
+			Until: act.Showing(ui.ByID(Package + ":id/url")),
+		})
+		if err != nil {
 			return fmt.Errorf("browser: choose the tab's mode: %w", err)
 		}
-		if _, err := act.Screen.WaitFor(wait, ui.ByID(Package+":id/url")); err != nil {
-			return fmt.Errorf("browser: the new tab does not show: %w", err)
-		}
-		got, err := readMode(wait, act)
+		got, err := readMode(ctx, act)
 		if err != nil {
 			return err
 		}
@@ -165,6 +171,14 @@ func tabStep(name string, mode harness.Mode) harness.Step {
 		act.Mode(got)
 		return nil
 	}}
+}
+
+// article is a mode with the word before it.
+func article(mode harness.Mode) string {
+	if mode == harness.ModeIncognito {
+		return "an incognito"
+	}
+	return "a " + string(mode)
 }
 
 func readMode(ctx context.Context, act *harness.Act) (harness.Mode, error) {

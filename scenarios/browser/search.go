@@ -51,11 +51,17 @@ func Uses(e Engine) harness.Step {
 			return err
 		}
 		if now != e.Name {
-			if err := act.Screen.TapOn(wait, row); err != nil {
-				return fmt.Errorf("browser: open the list of search engines: %w", err)
-			}
-			choice := ui.And(ui.ByText(e.Name), ui.Or(ui.Checkable(), ui.ByID("android:id/text1")))
-			if err := act.Screen.TapOn(wait, choice); err != nil {
+			err := act.Perform(ctx, harness.Handling{
+				Words: fmt.Sprintf("Choose %s as the search engine in the browser's settings, and come back to the list of settings", e.Name),
+				Do: func(ctx context.Context) error {
+					if err := act.Screen.TapOn(ctx, row); err != nil {
+						return err
+					}
+					return act.Screen.TapOn(ctx, ui.And(ui.ByText(e.Name), ui.Or(ui.Checkable(), ui.ByID("android:id/text1"))))
+				},
+				Until: act.Showing(row),
+			})
+			if err != nil {
 				return fmt.Errorf("browser: choose %s: %w", e.Name, err)
 			}
 			if now, err = engineNow(wait, act, row); err != nil {
@@ -63,8 +69,8 @@ func Uses(e Engine) harness.Step {
 			}
 		}
 		act.ReadBack("search engine", e.Name, now, now == e.Name)
-		if err := act.Screen.Key(wait, ui.KeyBack); err != nil {
-			return fmt.Errorf("browser: leave the settings: %w", err)
+		if err := leave(ctx, act); err != nil {
+			return err
 		}
 		return nil
 	}}
@@ -107,8 +113,11 @@ func Search(e Engine) harness.Step {
 		if err := typeWords(ctx, act, term.Term); err != nil {
 			return err
 		}
-		act.Acted()
-		if err := act.Screen.Key(ctx, ui.KeyEnter); err != nil {
+		err = act.Perform(ctx, harness.Handling{
+			Words: "Send the search, with the key Go or Enter of the keyboard", Acts: true,
+			Do: func(ctx context.Context) error { return act.Screen.Key(ctx, ui.KeyEnter) },
+		})
+		if err != nil {
 			return fmt.Errorf("browser: send the search: %w", err)
 		}
 		return readResults(ctx, act, e, term.Term)
@@ -116,30 +125,40 @@ func Search(e Engine) harness.Step {
 }
 
 func typeWords(ctx context.Context, act *harness.Act, words string) error {
-	wait, cancel := screenWait(ctx)
-	defer cancel()
-	bar := ui.ByID(Package + ":id/url")
-	if err := act.Screen.TapOn(wait, bar); err != nil {
-		return fmt.Errorf("browser: tap the address bar: %w", err)
-	}
-	field, err := act.Screen.WaitFor(wait, ui.And(bar, ui.Focused()))
+	bar := ui.And(ui.ByID(Package+":id/url"), ui.Focused())
+	err := act.Perform(ctx, harness.Handling{
+		Words: fmt.Sprintf("Tap the browser's address bar, empty it, and type exactly %q; do not send it yet, and take no suggestion", words),
+		Do:    func(ctx context.Context) error { return fill(ctx, act, bar, words) },
+		Until: act.Showing(bar),
+	})
 	if err != nil {
-		return fmt.Errorf("browser: the address bar does not take the keys: %w", err)
-	}
-	if field.Text != "" {
-		if err := act.Screen.Clear(wait, field); err != nil {
-			return fmt.Errorf("browser: clear the address bar: %w", err)
-		}
-	}
-	if err := act.Screen.Type(wait, words); err != nil {
 		return fmt.Errorf("browser: type the words: %w", err)
 	}
-	field, err = act.Screen.WaitFor(wait, ui.And(bar, ui.Focused()))
+	field, err := act.Screen.Find(ctx, bar)
 	if err != nil {
 		return fmt.Errorf("browser: read the address bar: %w", err)
 	}
 	act.ReadBack("words in the address bar", words, field.Text, field.Text == words)
 	return nil
+}
+
+// fill puts words into the address bar.
+func fill(ctx context.Context, act *harness.Act, bar ui.Selector, words string) error {
+	wait, cancel := screenWait(ctx)
+	defer cancel()
+	if err := act.Screen.TapOn(wait, ui.ByID(Package+":id/url")); err != nil {
+		return err
+	}
+	field, err := act.Screen.WaitFor(wait, bar)
+	if err != nil {
+		return fmt.Errorf("the address bar does not take the keys: %w", err)
+	}
+	if field.Text != "" {
+		if err := act.Screen.Clear(wait, field); err != nil {
+			return err
+		}
+	}
+	return act.Screen.Type(wait, words)
 }
 
 // readResults waits for the results page or for the browser's own words that

@@ -84,19 +84,17 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 		return nil, nil, row{}, fmt.Errorf("browser: read the settings: %w", err)
 	}
 	if root.First(ui.Or(forms...)) == nil {
-		entry := ui.And(ui.ByID("android:id/title"), ui.ByText(switchScreen))
-		if _, err := act.Screen.ScrollTo(wait, entry); err != nil {
-			return nil, nil, row{}, fmt.Errorf("browser: find %q in the settings: %w", switchScreen, err)
+		err := act.Perform(ctx, harness.Handling{
+			Words: fmt.Sprintf("Open %q in the browser's settings and scroll until the switch %q (in old builds %q) can be seen; do not touch the switch", switchScreen, rows()[0].title, rows()[1].title),
+			Do:    func(ctx context.Context) error { return showSwitch(ctx, act, ui.Or(forms...)) },
+			Until: act.Showing(ui.Or(forms...)),
+		})
+		if err != nil {
+			return nil, nil, row{}, fmt.Errorf("browser: this build shows no known form of the switch: %w", err)
 		}
-		if err := act.Screen.TapOn(wait, entry); err != nil {
-			return nil, nil, row{}, fmt.Errorf("browser: open %q: %w", switchScreen, err)
+		if root, err = act.Screen.Dump(ctx); err != nil {
+			return nil, nil, row{}, fmt.Errorf("browser: read the switch: %w", err)
 		}
-	}
-	if _, err := act.Screen.ScrollTo(wait, ui.Or(forms...)); err != nil {
-		return nil, nil, row{}, fmt.Errorf("browser: this build shows no known form of the switch: %w", err)
-	}
-	if root, err = act.Screen.Dump(wait); err != nil {
-		return nil, nil, row{}, fmt.Errorf("browser: read the switch: %w", err)
 	}
 	for i, r := range rows() {
 		if title = root.First(forms[i]); title == nil {
@@ -110,14 +108,36 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 	return nil, nil, row{}, errors.New("browser: the switch was there and is gone")
 }
 
+// showSwitch goes from the settings to the switch.
+func showSwitch(ctx context.Context, act *harness.Act, forms ui.Selector) error {
+	wait, cancel := screenWait(ctx)
+	defer cancel()
+	entry := ui.And(ui.ByID("android:id/title"), ui.ByText(switchScreen))
+	if _, err := act.Screen.ScrollTo(wait, entry); err != nil {
+		return err
+	}
+	if err := act.Screen.TapOn(wait, entry); err != nil {
+		return err
+	}
+	_, err := act.Screen.ScrollTo(wait, forms)
+	return err
+}
+
 // leave goes back to the home screen, so that the next look is a new one.
 func leave(ctx context.Context, act *harness.Act) error {
-	for range 2 {
-		if err := act.Screen.Key(ctx, ui.KeyBack); err != nil {
-			return fmt.Errorf("browser: leave the settings: %w", err)
-		}
-	}
-	if err := act.Screen.Key(ctx, ui.KeyHome); err != nil {
+	err := act.Perform(ctx, harness.Handling{
+		Words: "Leave the browser's settings with Back until they are closed, and go to the home screen",
+		Do: func(ctx context.Context) error {
+			for _, key := range []int{ui.KeyBack, ui.KeyBack, ui.KeyHome} {
+				if err := act.Screen.Key(ctx, key); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Until: func(ctx context.Context) error { return act.Screen.WaitGone(ctx, ui.ByPackage(Package)) },
+	})
+	if err != nil {
 		return fmt.Errorf("browser: leave the settings: %w", err)
 	}
 	return nil
@@ -140,7 +160,11 @@ func apply(ctx context.Context, act *harness.Act, arm harness.Arm) error {
 		return err
 	}
 	if form.arm(widget.Checked) != arm {
-		if err := act.Screen.Tap(ctx, widget); err != nil {
+		err := act.Perform(ctx, harness.Handling{
+			Words: fmt.Sprintf("Tap the switch %q, once", form.title),
+			Do:    func(ctx context.Context) error { return act.Screen.Tap(ctx, widget) },
+		})
+		if err != nil {
 			return fmt.Errorf("browser: tap the switch: %w", err)
 		}
 	}
