@@ -33,6 +33,7 @@ var commands = []func() *cobra.Command{
 	simCommand,
 	doctorCommand,
 	farmCommand,
+	observeCommand,
 }
 
 // A statusError ends the command with a status. Without an inner error nothing

@@ -15,6 +15,11 @@ import (
 //
 //	GET  /phones/SERIAL               settings, mounts, reverses and state
 //	GET  /faults                      the faults, each with what it does
+//	GET  /phones/SERIAL/hand          a page on which a person uses the phone with mouse and keys
+//	GET  /phones/SERIAL/screen        the picture of the screen, a PNG
+//	GET  /phones/SERIAL/tree          what is on it, in uiautomator's form
+//	POST /phones/SERIAL/hand/tap?x=&y=, /swipe?x=&y=&x2=&y2=&ms=, /key?code=, /text?text=
+//	                                  a finger and the keys of a person, whom no gate stops
 //	POST /phones/SERIAL/faults/NAME   a fault of Faults; ?arg= is its argument, ?after= its time
 //	POST /adb/stop, /adb/start        the ADB server
 //	GET  /ledger                      what every simulated host received
@@ -32,6 +37,7 @@ func openControl(ctx context.Context, w *World, addr string) (*control, error) {
 	c := &control{ln: ln, done: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /phones/{serial}", w.showPhone)
+	w.lendHand(mux)
 	mux.HandleFunc("GET /faults", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, Faults()) })
 	mux.HandleFunc("POST /phones/{serial}/faults/{name}", w.breakPhone)
 	mux.HandleFunc("POST /adb/stop", func(http.ResponseWriter, *http.Request) { w.StopADB() })
@@ -50,7 +56,7 @@ func openControl(ctx context.Context, w *World, addr string) (*control, error) {
 }
 
 // sameHost refuses what a page in somebody's browser could send: a request with
-// an Origin, or to a name that was made to resolve to loopback.
+// another Origin, or to a name that was made to resolve to loopback.
 func sameHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
@@ -58,7 +64,7 @@ func sameHost(next http.Handler) http.Handler {
 			host = r.Host
 		}
 		ip := net.ParseIP(host)
-		if r.Header.Get("Origin") != "" || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			http.Error(rw, "only for programs of this host", http.StatusForbidden)
 			return
 		}

@@ -272,3 +272,24 @@ func ReadTrial(dir string) (harness.Trial, error) {
 	}
 	return t, nil
 }
+
+// ReadObservation reads the observation of a run directory that holds a single
+// one. A directory whose files are not those that were sealed is an ErrSeal.
+func ReadObservation(dir string) (harness.Observation, error) {
+	var o harness.Observation
+	if err := Verify(dir); err != nil {
+		return o, err
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "observations", "*.json"))
+	if err != nil || len(found) != 1 {
+		return o, fmt.Errorf("evidence: read observation in %s: it holds %d observations, and one is wanted: name the directory of `offproof observe --arm on`", dir, len(found))
+	}
+	b, err := os.ReadFile(found[0])
+	if err != nil {
+		return o, fmt.Errorf("evidence: read observation: %w", err)
+	}
+	if err := json.Unmarshal(b, &o); err != nil {
+		return o, fmt.Errorf("evidence: read observation in %s: %w", dir, err)
+	}
+	return o, nil
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
+	"github.com/offproof/offproof/devices/ui"
 )
 
 // FarmFile is the name of the file that describes a bench.
@@ -71,6 +72,9 @@ type FarmPhone struct {
 	Rooted *bool
 	// Quarantine is why the phone is not to be used; empty when it is.
 	Quarantine string
+	// Input is the way by which the phone is operated; ui.RouteUnknown for
+	// whichever it can be.
+	Input ui.Route
 	// Hooks are the bench's commands for this phone, by name: the farm's, and the
 	// phone's own in their place.
 	Hooks map[string]Hook
@@ -106,6 +110,7 @@ type farmFile struct {
 		Rooted    yaml.Node   `yaml:"rooted"`
 
 		Quarantine yaml.Node `yaml:"quarantine"`
+		Input      yaml.Node `yaml:"input"`
 		Hooks      yaml.Node `yaml:"hooks"`
 	} `yaml:"phones"`
 	Hooks  yaml.Node `yaml:"hooks"`
@@ -295,6 +300,12 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		if n := &row.Quarantine; n.Kind != 0 {
 			if phone.Quarantine = strings.Join(strings.Fields(p.text(n, "quarantine")), " "); phone.Quarantine == "" || n.Tag == "!!bool" || n.Tag == "!!null" {
 				p.fail(n, "quarantine needs the reason in words, such as quarantine: the battery is swollen; remove the line when the phone may be used")
+			}
+		}
+		if n := &row.Input; n.Kind != 0 {
+			phone.Input = ui.Route(p.text(n, "input"))
+			if !slices.Contains([]ui.Route{ui.RouteInput, ui.RouteHID, ui.RoutePerson}, phone.Input) {
+				p.fail(n, "input %q is no way to operate a phone: write %s, %s or %s, or leave it out for whichever it can be", phone.Input, ui.RouteInput, ui.RouteHID, ui.RoutePerson)
 			}
 		}
 		if len(phone.Capture) == 0 {

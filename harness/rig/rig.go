@@ -455,11 +455,20 @@ type Options struct {
 	Seed     uint64
 	Progress func(string)
 	Log      *slog.Logger
+	// Person, if set, operates the phone in place of the route that farm.yaml
+	// names; see harness.Phone.
+	Person func(ctx context.Context, words string) error
 }
 
 // Phone makes the leased phone ready to be observed, with its evidence going
 // into run.
 func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
+	if l.config.Input == ui.RoutePerson && o.Person == nil {
+		return nil, &harness.InfrastructureError{
+			Stage: "operate the phone", Device: l.config.Serial, Advice: "run `offproof observe --manual`, or remove input: from " + l.rig.Farm.Path,
+			Err: errors.New("farm.yaml says that a person operates it"),
+		}
+	}
 	planted, err := l.rig.planted(l.Device.Serial())
 	if err != nil {
 		return nil, err
@@ -470,7 +479,7 @@ func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
 	p := &harness.Phone{
 		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
 		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
-		Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
+		Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
 		Track: func(ctx context.Context, state func(string)) error {
 			return l.Device.Watch(ctx, func(s devices.State) error {
 				state(string(s))

@@ -81,5 +81,15 @@ func Simulate(ctx context.Context, phones []string) (*Simulation, error) {
 // FarmFile is the path of the farm.yaml that names the simulated phones.
 func (s *Simulation) FarmFile() string { return s.world.FarmFile() }
 
+// Hands are the addresses at which a person can use the simulated phones, by
+// serial.
+func (s *Simulation) Hands() map[string]string {
+	out := map[string]string{}
+	for _, p := range s.world.Phones() {
+		out[p.Serial()] = "http://" + s.world.Control() + "/phones/" + p.Serial() + "/hand"
+	}
+	return out
+}
+
 // Close ends the world.
 func (s *Simulation) Close() error { return s.world.Close() }

@@ -12,6 +12,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness/rig"
 )
 
@@ -34,6 +35,8 @@ type plannedPhone struct {
 	Facts devices.Facts
 	// Quarantine is why farm.yaml keeps the phone out, empty if it does not.
 	Quarantine string
+	// Person is true for a phone that only a person can operate.
+	Person bool
 }
 
 // misfit says why the plan rules a phone out for a spec with needs, empty if it
@@ -41,6 +44,9 @@ type plannedPhone struct {
 func (p plannedPhone) misfit(needs []devices.Requirement) string {
 	if p.Quarantine != "" {
 		return "in quarantine: " + p.Quarantine
+	}
+	if p.Person {
+		return "operated by a person (input: person in farm.yaml): use offproof observe --manual"
 	}
 	return devices.Misfit(needs, p.Facts, false)
 }
@@ -86,10 +92,10 @@ func (f *Farm) read() error {
 			if p.Note != "" {
 				label += ", " + p.Note
 			}
-			f.plan.Phones = append(f.plan.Phones, plannedPhone{Label: label, Serial: p.Serial, Facts: p.Facts(), Quarantine: p.Quarantine})
+			f.plan.Phones = append(f.plan.Phones, plannedPhone{Label: label, Serial: p.Serial, Facts: p.Facts(), Quarantine: p.Quarantine, Person: p.Input == ui.RoutePerson})
 		}
-		if !slices.ContainsFunc(f.plan.Phones, func(p plannedPhone) bool { return p.Quarantine == "" }) {
-			return fmt.Errorf("%s: every phone is in quarantine: nothing can be shown", path)
+		if !slices.ContainsFunc(f.plan.Phones, func(p plannedPhone) bool { return p.Quarantine == "" && !p.Person }) {
+			return fmt.Errorf("%s: every phone is in quarantine or operated by a person: nothing can be shown", path)
 		}
 		return nil
 	}

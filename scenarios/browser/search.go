@@ -34,6 +34,9 @@ var (
 	}
 )
 
+// Engines are the engines that the browser offers.
+func Engines() []Engine { return []Engine{DuckDuckGo, Google} }
+
 // SearchWords is the canary's field of a search.
 const SearchWords = "search words"
 

@@ -1,0 +1,87 @@
+package harness
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/offproof/offproof/devices/ui"
+)
+
+// barWidth is the length of the longest bar of an accounting.
+const barWidth = 40
+
+// Text is a trial in lines for a terminal.
+func (t *Trial) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s\n", strings.ToUpper(t.Finding.Outcome.String()), t.Scenario)
+	fmt.Fprintf(&b, "  phone     %s %s, %s\n", t.Model, t.Serial, t.Build)
+	if len(t.Observations) > 0 {
+		operated(&b, t.Observations[0].Route)
+	}
+	fmt.Fprintf(&b, "  promise   %s\n            %s, %s\n", t.Finding.Claim.Wording, t.Finding.Claim.Source, t.Finding.Claim.Date)
+	fmt.Fprintf(&b, "  grade     %s\n", t.Finding.Grade)
+	list(&b, "because", t.Finding.Because)
+	list(&b, "void", t.Void)
+	for _, o := range t.Observations {
+		if o.Part == Pair {
+			o.accounting(&b)
+		}
+	}
+	if t.Dir != "" {
+		fmt.Fprintf(&b, "  evidence  %s\n", t.Dir)
+	}
+	return b.String()
+}
+
+// Text is a single observation in lines for a terminal; dir is where its
+// evidence lies.
+func (o *Observation) Text(dir string) string {
+	f := o.Finding
+	if f == nil {
+		f = &Finding{Because: []string{"it was not judged"}}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s, switch %s\n", strings.ToUpper(f.Verdict.String()), o.Scenario, o.Arm)
+	fmt.Fprintf(&b, "  phone     %s %s\n", o.Model, o.Serial)
+	operated(&b, o.Route)
+	fmt.Fprintf(&b, "  grade     %s\n", f.Grade)
+	list(&b, "because", f.Because)
+	o.accounting(&b)
+	fmt.Fprintf(&b, "  evidence  %s\n", dir)
+	return b.String()
+}
+
+// operated says how the phone was operated, where it was not by ADB's own input.
+func operated(b *strings.Builder, route ui.Route) {
+	switch route {
+	case ui.RouteHID:
+		list(b, "operated", []string{"by a keyboard and a touch screen of ours (hid)"})
+	case ui.RoutePerson:
+		list(b, "operated", []string{"by a person, who was told each step"})
+	case ui.RouteInput, ui.RouteUnknown:
+	}
+}
+
+func list(b *strings.Builder, name string, lines []string) {
+	for i, line := range lines {
+		if i > 0 {
+			name = ""
+		}
+		fmt.Fprintf(b, "  %-8s  %s\n", name, line)
+	}
+}
+
+func (o *Observation) accounting(b *strings.Builder) {
+	if o.Finding == nil {
+		return
+	}
+	length := o.Window.Close.Sub(o.Window.Open).Round(10 * time.Millisecond)
+	if o.Window.Close.IsZero() {
+		length = 0
+	}
+	fmt.Fprintf(b, "  %s, %d bytes sent in %s: %s\n", o.ID, o.Finding.Accounting.Total(), length, o.Finding.Verdict)
+	for line := range strings.Lines(o.Finding.Accounting.Bars(barWidth)) {
+		b.WriteString("    " + line)
+	}
+}
