@@ -126,8 +126,25 @@ func unproven(o *Observation) string {
 	case o.Before.Arm != o.Arm:
 		return fmt.Sprintf("the switch was to be %s and read %s before the window", o.Arm, word(o.Before.Arm))
 	}
+	if reason := beyondClaim(o); reason != "" {
+		return reason
+	}
 	if d := o.Before.Differs(*o.After); d != "" {
 		return "the setting changed inside the window: " + d
+	}
+	return ""
+}
+
+// beyondClaim says why an observation's mode is not one of which the claim
+// speaks: what is sent in another one breaks no promise.
+func beyondClaim(o *Observation) string {
+	switch {
+	case o.Claim.Covers(o.Mode):
+		return ""
+	case o.Mode != ModeUnknown:
+		return fmt.Sprintf("the claim %s does not speak of the mode %s", o.Claim.ID, o.Mode)
+	case o.Part != Quiet:
+		return fmt.Sprintf("the claim %s speaks of certain modes, and nobody read in which mode this was", o.Claim.ID)
 	}
 	return ""
 }
@@ -153,12 +170,6 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 		}
 	}
 	doubts = append(doubts, windowDoubts(o)...)
-	switch {
-	case o.Mode == ModeUnknown && o.Part != Quiet && !o.Claim.Covers(o.Mode):
-		doubts = append(doubts, fmt.Sprintf("the claim %s speaks of certain modes, and nobody read in which mode this was", o.Claim.ID))
-	case o.Mode != ModeUnknown && !o.Claim.Covers(o.Mode):
-		doubts = append(doubts, fmt.Sprintf("the claim %s does not speak of the mode %s", o.Claim.ID, o.Mode))
-	}
 	for _, r := range o.ReadBacks {
 		if !r.OK {
 			doubts = append(doubts, fmt.Sprintf("%s: wanted %q, the phone showed %q", r.What, r.Want, r.Got))

@@ -482,6 +482,17 @@ func TestTrials(t *testing.T) {
 				o.Claim.Scope.Modes = []harness.Mode{harness.ModeNormal}
 			}
 		}, harness.OutcomeInconclusive, "does not speak of the mode"},
+		"it sent in a mode of which the claim does not speak": {func(w *world) {
+			for _, o := range w.trial.Observations {
+				o.Claim.Scope.Modes = []harness.Mode{harness.ModeNormal}
+			}
+			w.sensors(in(off(w)), off(w).Acts[0], words(off(w)))
+		}, harness.OutcomeInconclusive, "does not speak of the mode"},
+		"it sent, and nobody read in which mode": {func(w *world) {
+			off(w).Mode = harness.ModeUnknown
+			off(w).Claim.Scope.Modes = []harness.Mode{harness.ModeIncognito}
+			w.sensors(in(off(w)), off(w).Acts[0], words(off(w)))
+		}, harness.OutcomeInconclusive, "nobody read in which mode"},
 		"a sham is seen": {func(w *world) {
 			w.send(in(off(w)), "POST", "https://cdn.example/x", "text/plain", []byte(off(w).Canaries[1].Term))
 		}, harness.OutcomeInconclusive, "nobody typed"},

@@ -132,8 +132,11 @@ func (p *Phone) operate(ctx context.Context) (end func() error, err error) {
 		}
 	}
 	hid, err := ui.OpenHID(ctx, p.Device)
-	if err != nil {
-		return nothing, p.noRoute(errors.Join(denied, err))
+	switch {
+	case err != nil && denied != nil:
+		return nothing, p.noRoute(fmt.Errorf("%w; %w", denied, err))
+	case err != nil:
+		return nothing, p.noRoute(err)
 	}
 	p.say("operating the phone by a keyboard and a touch screen of ours (hid)")
 	p.Screen.Use(hid)

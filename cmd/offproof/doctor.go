@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness/rig"
 )
 
@@ -134,7 +135,7 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 		return false
 	}
 	row("phone", build.Model+", Android "+build.Release+", "+build.Fingerprint)
-	ok := vitals(look, row, lease.Device)
+	ok := vitals(look, row, lease.Device, p.Input)
 	abilities, err := lease.Abilities(look)
 	if err != nil {
 		row("capture", err.Error())
@@ -161,7 +162,7 @@ func examine(ctx context.Context, b *strings.Builder, r *rig.Rig, p rig.FarmPhon
 
 // vitals writes a row for each side of the phone's health, and what to do about
 // what is not in order.
-func vitals(ctx context.Context, row func(name, text string), d *devices.Device) (ok bool) {
+func vitals(ctx context.Context, row func(name, text string), d *devices.Device, route ui.Route) (ok bool) {
 	health, err := d.Health(ctx)
 	if err != nil {
 		row("to do", err.Error())
@@ -180,19 +181,47 @@ func vitals(ctx context.Context, row func(name, text string), d *devices.Device)
 		}
 	}
 	ok = len(health.Is(devices.Unfit)) == 0
-	if err := d.ProbeInput(ctx); err != nil {
-		row("input", "UNFIT: "+err.Error())
-		row("to do", "Developer options: turn on \"USB debugging (Security settings)\" and restart; without it the phone accepts neither taps nor a proxy")
-		ok = false
-	} else {
-		row("input", "taps and settings are accepted")
-	}
+	ok = hand(ctx, row, d, route) && ok
 	for _, v := range health {
 		if v.Advice != "" {
 			row("to do", v.Name+": "+v.Advice)
 		}
 	}
 	return ok
+}
+
+// hand writes by which way the phone can be operated.
+func hand(ctx context.Context, row func(name, text string), d *devices.Device, route ui.Route) (ok bool) {
+	const gate = "Developer options: turn on \"USB debugging (Security settings)\" and restart; it may want an account, and signing in changes the experiment"
+	if route == ui.RoutePerson {
+		row("input", "a person, by farm.yaml: offproof observe --manual")
+		return true
+	}
+	denied := d.ProbeInput(ctx)
+	switch {
+	case denied == nil && route != ui.RouteHID:
+		row("input", "taps and settings are accepted")
+		return true
+	case route == ui.RouteInput:
+		row("input", "UNFIT: "+denied.Error())
+		row("to do", gate)
+		return false
+	}
+	h, err := ui.OpenHID(ctx, d)
+	if err != nil {
+		if denied != nil {
+			err = fmt.Errorf("%w; %w", denied, err)
+		}
+		row("input", "UNFIT: "+err.Error())
+		row("to do", gate+"; or let a person operate it: offproof observe --manual")
+		return false
+	}
+	_ = h.Close() // What went wrong with it shows when it is used.
+	row("input", "a keyboard and a touch screen of ours are accepted (hid)")
+	if denied != nil {
+		row("to do", "nothing, or, for the proxy and other settings, which ADB is denied: "+gate)
+	}
+	return true
 }
 
 // decides says what instruments can decide together.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"flag"
 	"maps"
 	"net/url"
 	"os"
@@ -35,6 +36,12 @@ var command = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	// Most tests wait for windows of a simulated phone; how many at once is said
+	// by -parallel, if anybody does.
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
+		_ = flag.Set("test.parallel", "8") // a number, which it takes
+	}
 	status := m.Run()
 	if path, err := command(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))

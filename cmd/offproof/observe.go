@@ -205,7 +205,8 @@ func (o *outlook) observe(ctx context.Context, r *rig.Rig, sc harness.Scenario, 
 	if err := lease.StayAwake(ctx); err != nil {
 		return err
 	}
-	opt := rig.Options{Pairs: 1, Seed: rand.Uint64(), Progress: func(msg string) { _, _ = fmt.Fprintf(talk, "%s %s\n", time.Now().Format(time.TimeOnly), visible(msg)) }}
+	seed := rand.Uint64() //nolint:gosec // Canaries must be unique, not secret.
+	opt := rig.Options{Pairs: 1, Seed: seed, Progress: func(msg string) { _, _ = fmt.Fprintf(talk, "%s %s\n", time.Now().Format(time.TimeOnly), visible(msg)) }}
 	if o.manual {
 		opt.Person = (&person{answers: lines(in), out: talk}).do
 	}

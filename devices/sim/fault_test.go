@@ -427,6 +427,7 @@ func phoneCases() map[string]faultCase {
 			),
 			after: both(sees("settings put global x 1; settings get global x", "1\n"), sees("id -u", "0\n")),
 		},
+		"no-hid": {during: sees(makeKeyboard, "found 0\n"), after: sees(makeKeyboard, "found 1\n")},
 		"root-lost": {
 			pc:     sim.PhoneConfig{Root: sim.RootSU},
 			during: both(sees("su -c id", "Permission denied"), sees("id -u", "2000")), after: sees("su -c 'id -u'", "0\n"),
@@ -570,3 +571,7 @@ func TestFaultsByTime(t *testing.T) {
 		t.Errorf("a world with an unknown fault: %v", err)
 	}
 }
+
+// makeKeyboard makes an input device and says whether Android uses it.
+const makeKeyboard = `(echo '{"id":1,"command":"register","name":"a keyboard","descriptor":[5,1,9,6,161,1,5,7,25,0,41,101,21,0,37,101,117,8,149,6,129,0,192]}'; sleep 2) | hid - &
+sleep 1; echo found $(dumpsys input | grep -c "a keyboard"); wait`

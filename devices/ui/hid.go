@@ -266,7 +266,7 @@ func (h *HID) finger(down bool, at image.Point) hidEvent {
 		tip = 1
 	}
 	x, y := min(max(at.X, 0), h.size.X-1), min(max(at.Y, 0), h.size.Y-1)
-	return report(hidScreen, tip, 1, byte(x), byte(x>>8), byte(y), byte(y>>8), 1) //nolint:gosec // The bytes of a number.
+	return report(hidScreen, tip, 1, byte(x), byte(x>>8), byte(y), byte(y>>8), 1)
 }
 
 // Text types printable ASCII, each character by its key.

@@ -26,13 +26,13 @@ func (k hidKey) press() []hidEvent {
 		if k.shift {
 			modifiers = leftShift
 		}
-		down = append(down, modifiers, 0, byte(k.usage), 0, 0, 0, 0, 0) //nolint:gosec // A usage of the keyboard is a byte.
+		down = append(down, modifiers, 0, byte(k.usage), 0, 0, 0, 0, 0)
 		up = append(up, make([]byte, 8)...)
 	case consumerReport:
-		down = append(down, byte(k.usage), byte(k.usage>>8)) //nolint:gosec // The bytes of a number.
+		down = append(down, byte(k.usage), byte(k.usage>>8))
 		up = append(up, 0, 0)
 	default:
-		down, up = append(down, byte(k.usage)), append(up, 0) //nolint:gosec // A bit.
+		down, up = append(down, byte(k.usage)), append(up, 0)
 	}
 	return []hidEvent{report(hidKeyboard, down...), wait(hidKeyboard, hidHold), report(hidKeyboard, up...), wait(hidKeyboard, hidHold)}
 }
@@ -105,8 +105,8 @@ func touchDescriptor(size image.Point) []byte {
 		0x95, 0x07, 0x81, 0x03, // padding
 		0x09, 0x51, 0x25, 0x7f, 0x75, 0x08, 0x95, 0x01, 0x81, 0x02, // contact identifier
 		0x05, 0x01, 0x75, 0x10,
-		0x09, 0x30, 0x26, byte(x), byte(x >> 8), 0x46, byte(x), byte(x >> 8), 0x81, 0x02, //nolint:gosec // The bytes of a number.
-		0x09, 0x31, 0x26, byte(y), byte(y >> 8), 0x46, byte(y), byte(y >> 8), 0x81, 0x02, //nolint:gosec // The bytes of a number.
+		0x09, 0x30, 0x26, byte(x), byte(x >> 8), 0x46, byte(x), byte(x >> 8), 0x81, 0x02,
+		0x09, 0x31, 0x26, byte(y), byte(y >> 8), 0x46, byte(y), byte(y >> 8), 0x81, 0x02,
 		0xc0,
 		0x05, 0x0d, 0x09, 0x54, 0x25, 0x01, 0x75, 0x08, 0x95, 0x01, 0x81, 0x02, // contact count
 		0xc0,

@@ -65,6 +65,7 @@ func kinds() map[string][]kind {
 		"data-saver":     {{void: always("Data Saver")}, {arg: moment}},
 		"doze":           {{void: always("Doze")}, {arg: moment}},
 		"gate-closed":    {{void: in("", before, during, waiting)}, {arg: moment}},
+		"no-hid":         {{clear: phases()}},
 		"root-lost":      {{}, {arg: moment}},
 		"clock-jump":     {{arg: "20s"}, {arg: "-20s"}, {arg: "25h"}, {arg: "20s," + moment}, {arg: "-20s," + moment}, {arg: "-3s," + moment}},
 		"clock-drift":    {{arg: "20"}, {arg: "-20"}, {arg: "-20," + moment}},

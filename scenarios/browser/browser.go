@@ -143,13 +143,13 @@ func tabStep(name string, mode harness.Mode) harness.Step {
 		if root.First(incognitoMark) != nil {
 			is = harness.ModeIncognito
 		}
-		row := Package + ":id/menu_new_tab"
+		row, words := Package+":id/menu_new_tab", fmt.Sprintf("Open a new tab in the browser, by its menu; it is in %s mode already", mode)
 		if is != mode {
 			// The same row of the menu turns incognito on and off.
-			row = Package + ":id/menu_incognito"
+			row, words = Package+":id/menu_incognito", fmt.Sprintf("Turn incognito mode %s in the browser's menu, so that %s tab opens", map[bool]string{true: "on", false: "off"}[mode == harness.ModeIncognito], article(mode))
 		}
 		err = act.Perform(ctx, harness.Handling{
-			Words: fmt.Sprintf("Open %s tab in the browser, by its menu", article(mode)),
+			Words: words,
 			Do: func(ctx context.Context) error {
 				wait, cancel := screenWait(ctx)
 				defer cancel()
