@@ -257,17 +257,20 @@ func dataSaverVital(text string) Vital {
 // usersVital names who else runs apps on the phone. What they send is captured
 // and counted, and may be what the person at the bench did not do.
 func usersVital(text string) Vital {
-	const owner = "0"
+	const owner = 0
 	v := Vital{Name: "users", Found: "the phone does not say"}
-	running := android.ParseRunningUsers(text)
-	if running == nil {
-		return v
-	}
 	var others []string
-	for id, name := range running {
-		if id != owner {
-			others = append(others, fmt.Sprintf("%q (%s)", name, id))
+	running := 0
+	for id, u := range android.ParseUsers(text) {
+		if !u.Running {
+			continue
 		}
+		if running++; id != owner {
+			others = append(others, fmt.Sprintf("%q (%d)", u.Name, id))
+		}
+	}
+	if running == 0 {
+		return v
 	}
 	if len(others) == 0 {
 		v.Standing, v.Found = Fit, "the owner only"

@@ -234,3 +234,64 @@ func TestSimFaults(t *testing.T) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }
+
+// Every model's own texts can be read, and say what the phone is.
+func TestReadersOnEveryModel(t *testing.T) {
+	cfg := sim.Config{Dir: t.TempDir(), Seed: 7}
+	for _, m := range sim.Models() {
+		cfg.Phones = append(cfg.Phones, sim.PhoneConfig{Model: m, DualApps: true})
+	}
+	w, err := sim.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const browser = "com.mi.globalbrowser"
+	for _, p := range w.Phones() {
+		t.Run(p.Model(), func(t *testing.T) {
+			d := devices.Open(w.ADB(), p.Serial())
+			ask := func(args ...string) string {
+				t.Helper()
+				text, err := d.Output(within(t), args...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return text
+			}
+			pkg, ok := android.ParseDumpsysPackage(browser, ask("dumpsys", "package", browser))
+			if !ok || len(pkg.Signers) == 0 || len(pkg.Users) != 2 || pkg.Users[1].ID != 999 || pkg.Users[0].Installed == nil || !*pkg.Users[0].Installed {
+				t.Errorf("package %+v", pkg)
+			}
+			if jobs, ok := android.ParseJobs(ask("dumpsys", "jobscheduler")); !ok || !slices.ContainsFunc(jobs, func(j android.Job) bool { return j.Package == browser && j.Every != "" && j.Network != nil }) {
+				t.Errorf("jobs %+v", jobs)
+			}
+			if alarms, ok := android.ParseAlarms(ask("dumpsys", "alarm")); !ok || len(alarms) == 0 || alarms[0].Tag == "" || alarms[0].When == "" {
+				t.Errorf("alarms %+v", alarms)
+			}
+			ask("ping", "-c", "1", "-W", "2", "duckduckgo.com")
+			ask("dumpsys", "netstats", "--poll")
+			all, err := android.ParseNetstats(ask("dumpsys", "netstats", "detail"))
+			if err != nil || !slices.ContainsFunc(all, func(h android.NetHistory) bool { return h.Network == "wifi" && len(h.Buckets) > 0 }) {
+				t.Errorf("netstats %+v, %v", all, err)
+			}
+			if users := android.ParseUsers(ask("pm", "list", "users")); len(users) != 2 || !users[0].Running {
+				t.Errorf("users %+v", users)
+			}
+			if list := android.ParseSettings(ask("settings", "list", "global")); list["stay_on_while_plugged_in"] != "7" {
+				t.Errorf("settings %v", list)
+			}
+			if ops, ok := android.ParseAppOps(ask("appops", "get", browser)); !ok {
+				t.Errorf("operations %+v", ops)
+			}
+			if text, err := d.Script(within(t), "cat /proc/net/xt_qtaguid/stats"); err != nil || text.Exit != 0 {
+				t.Logf("this model has no xt_qtaguid: %v %s", err, text.Stderr)
+			} else if rows, err := android.ParseQtaguid(string(text.Stdout)); err != nil || len(rows) == 0 {
+				t.Errorf("counters %+v, %v", rows, err)
+			}
+		})
+	}
+}

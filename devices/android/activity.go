@@ -16,6 +16,27 @@ func ParseSetting(text string) (string, bool) {
 	return v, true
 }
 
+// ParseSettings reads `settings list NAMESPACE`. A value may go on in further
+// lines; one that looks like the next setting is taken for it.
+func ParseSettings(text string) map[string]string {
+	out := map[string]string{}
+	last := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		key, value, ok := strings.Cut(line, "=")
+		switch {
+		case ok && key != "" && !strings.ContainsAny(key, " \t{}\"'<>;,"):
+			if len(out) >= maxEntries {
+				return out
+			}
+			out[key], last = value, key
+		case last != "":
+			out[last] += "\n" + line
+		}
+	}
+	return out
+}
+
 // ParseFocus finds the component in focus in `dumpsys window`, in full form
 // (package/package.Class). A window that is no activity, such as the status
 // bar, gives its name without a slash. The second value is false when nothing

@@ -41,7 +41,26 @@ func read(name, text string) any {
 		return fails(android.ParseSockets(kind, text))
 	case "packages":
 		return android.ParsePackages(text)
+	case "qtaguid":
+		return fails(android.ParseQtaguid(text))
+	case "uidmap":
+		return fails(android.ParseUIDMap(text))
+	case "netstats":
+		return fails(android.ParseNetstats(text))
+	case "jobs":
+		return yes(android.ParseJobs(text))
+	case "alarms":
+		return yes(android.ParseAlarms(text))
+	case "appops":
+		return yes(android.ParseAppOps(text))
+	case "settings":
+		return android.ParseSettings(text)
+	case "users":
+		return android.ParseUsers(text)
 	case "dumpsys":
+		if strings.Contains(text, "[com.android.soundrecorder]") {
+			return yes(android.ParseDumpsysPackage("com.android.soundrecorder", text))
+		}
 		return yes(android.ParseDumpsysPackage("com.mi.globalbrowser", text))
 	case "focus":
 		return yes(android.ParseFocus(text))
@@ -60,6 +79,11 @@ func TestGolden(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden inputs: %v", err)
 	}
+	foreign, err := filepath.Glob("testdata/foreign/*.txt")
+	if err != nil || len(foreign) == 0 {
+		t.Fatalf("no texts of others: %v", err)
+	}
+	files = append(files, foreign...)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)

@@ -70,6 +70,77 @@ type Package struct {
 	Granted []string `json:"granted,omitempty"`
 	// Requested are the permissions that the package asks for.
 	Requested []string `json:"requested,omitempty"`
+	// Signers are 32-bit hashes of the certificates with which the package is
+	// signed now, in hexadecimal: they tell two signers apart and prove nothing.
+	Signers []string `json:"signers,omitempty"`
+	// Users are the Android users, as far as the phone lists them.
+	Users []PackageUser `json:"users,omitempty"`
+}
+
+// A PackageUser is what the phone says of a package for one Android user; nil is
+// "not said".
+type PackageUser struct {
+	ID        int   `json:"id"`
+	Installed *bool `json:"installed,omitempty"`
+	Hidden    *bool `json:"hidden,omitempty"`
+	Suspended *bool `json:"suspended,omitempty"`
+	Stopped   *bool `json:"stopped,omitempty"`
+	// Enabled is PackageManager's number: 0 default, 1 enabled, 2 to 4 disabled.
+	Enabled *int `json:"enabled,omitempty"`
+}
+
+// packageUser reads "User 0: installed=true hidden=false ...".
+func packageUser(line string) (u PackageUser, ok bool) {
+	head, rest, ok := strings.Cut(strings.TrimPrefix(line, "User "), ":")
+	id := number[int](head)
+	if !ok || id == nil {
+		return u, false
+	}
+	u.ID = *id
+	for _, f := range strings.Fields(rest) {
+		key, value, _ := strings.Cut(f, "=")
+		var flag *bool
+		if value == "true" || value == "false" {
+			is := value == "true"
+			flag = &is
+		}
+		switch key {
+		case "installed":
+			u.Installed = flag
+		case "hidden":
+			u.Hidden = flag
+		case "suspended":
+			u.Suspended = flag
+		case "stopped":
+			u.Stopped = flag
+		case "enabled":
+			u.Enabled = number[int](value)
+		}
+	}
+	return u, true
+}
+
+// signers reads "PackageSignatures{1a2b version:2, signatures:[3c4d], past
+// signatures:[]}" (Android 9 and later) and "PackageSignatures{1a2b [3c4d]}".
+func signers(value string) []string {
+	_, list, ok := strings.Cut(value, "signatures:[")
+	if !ok {
+		if _, list, ok = strings.Cut(value, " ["); !ok {
+			return nil
+		}
+	}
+	list, _, ok = strings.Cut(list, "]")
+	if !ok {
+		return nil
+	}
+	var out []string
+	for s := range strings.SplitSeq(list, ",") {
+		const digits = 8
+		if s = strings.TrimSpace(s); s != "" && len(s) <= digits && strings.Trim(s, "0123456789abcdef") == "" {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // ParseDumpsysPackage reads one package out of `dumpsys package NAME`. The
@@ -128,11 +199,19 @@ func (p *Package) read(line, section string) string {
 		}
 		return section
 	}
+	if strings.HasPrefix(line, "User ") {
+		if u, ok := packageUser(line); ok && len(p.Users) < maxEntries {
+			p.Users = append(p.Users, u)
+		}
+		return ""
+	}
 	key, value, ok := strings.Cut(line, "=")
 	if !ok {
 		return ""
 	}
 	switch key {
+	case "signatures":
+		p.Signers = signers(value)
 	case "userId", "appId":
 		if p.UID == nil {
 			p.UID = number[int](before(value, " "))

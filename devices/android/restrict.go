@@ -28,29 +28,35 @@ func ParseIdle(text string) (state string, ok bool) {
 	return state, true
 }
 
-// ParseRunningUsers reads `pm list users`: the names of the users that run, by
-// their numbers. It is nil when the phone does not say.
-func ParseRunningUsers(text string) map[string]string {
-	var out map[string]string
+// A User is an Android user.
+type User struct {
+	Name string `json:"name"`
+	// Flags are UserInfo's, in hexadecimal.
+	Flags   string `json:"flags"`
+	Running bool   `json:"running"`
+}
+
+// ParseUsers reads `pm list users`, by the users' numbers. It is nil when the phone
+// does not say.
+func ParseUsers(text string) map[int]User {
+	var out map[int]User
 	for line := range strings.Lines(text) {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "UserInfo{")
-		if !ok {
+		if !ok || len(out) >= maxEntries {
 			continue
 		}
+		// A name may hold colons and braces; the number and the flags do not.
 		inside, state, ok := cutLast(rest, "}")
-		if !ok || strings.TrimSpace(state) != "running" {
-			continue
-		}
-		// A name may hold colons; the number and the flags do not.
-		id, rest, ok := strings.Cut(inside, ":")
-		name, _, ok2 := cutLast(rest, ":")
-		if !ok || !ok2 || id == "" || strings.Trim(id, "0123456789") != "" {
+		id, rest, ok2 := strings.Cut(inside, ":")
+		name, flags, ok3 := cutLast(rest, ":")
+		n := number[int](id)
+		if !ok || !ok2 || !ok3 || n == nil || *n < 0 {
 			continue
 		}
 		if out == nil {
-			out = map[string]string{}
+			out = map[int]User{}
 		}
-		out[id] = name
+		out[*n] = User{Name: name, Flags: flags, Running: strings.TrimSpace(state) == "running"}
 	}
 	return out
 }

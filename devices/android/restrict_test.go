@@ -38,16 +38,16 @@ func TestParseIdle(t *testing.T) {
 	}
 }
 
-func TestParseRunningUsers(t *testing.T) {
+func TestParseUsers(t *testing.T) {
 	for text, want := range map[string]string{
-		"Users:\n\tUserInfo{0:Owner:13} running\n":                                                         "map[0:Owner]",
-		"Users:\n\tUserInfo{0:Owner:13} running\n\tUserInfo{999:XSpace:801010} running\n":                  "map[0:Owner 999:XSpace]",
-		"Users:\n\tUserInfo{0:Besitzer:c13} running\n\tUserInfo{10:Arbeit: privat}x:30} running\n":         "map[0:Besitzer 10:Arbeit: privat}x]",
-		"Users:\n\tUserInfo{0:Owner:13} running\n\tUserInfo{11:Guest:10}\n":                                "map[0:Owner]",
+		"Users:\n\tUserInfo{0:Owner:13} running\n":                                                         "map[0:{Owner 13 true}]",
+		"Users:\n\tUserInfo{0:Owner:13} running\n\tUserInfo{999:XSpace:801010} running\n":                  "map[0:{Owner 13 true} 999:{XSpace 801010 true}]",
+		"Users:\n\tUserInfo{0:Besitzer:c13} running\n\tUserInfo{10:Arbeit: privat}x:30} running\n":         "map[0:{Besitzer c13 true} 10:{Arbeit: privat}x 30 true}]",
+		"Users:\n\tUserInfo{0:Owner:13} running\n\tUserInfo{11:Guest:10}\n":                                "map[0:{Owner 13 true} 11:{Guest 10 false}]",
 		"Users:\n\tUserInfo{x:Owner:13} running\n":                                                         "map[]",
 		"Error: java.lang.SecurityException: You either need MANAGE_USERS or CREATE_USERS permission to\n": "map[]",
 	} {
-		if got := fmt.Sprint(android.ParseRunningUsers(text)); got != want {
+		if got := fmt.Sprint(android.ParseUsers(text)); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
@@ -58,9 +58,9 @@ func FuzzRestrict(f *testing.F) {
 	f.Add("Restrict background status: disabled\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		android.ParseDataSaver(text)
-		for id, name := range android.ParseRunningUsers(text) {
-			if id == "" || len(id)+len(name) > len(text) {
-				t.Errorf("%q: user %q, %q", text, id, name)
+		for id, u := range android.ParseUsers(text) {
+			if id < 0 || len(u.Name) > len(text) {
+				t.Errorf("%q: user %d, %q", text, id, u.Name)
 			}
 		}
 		if state, ok := android.ParseIdle(text); ok == (state == "") {

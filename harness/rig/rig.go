@@ -387,6 +387,12 @@ func (l *Lease) examine(ctx context.Context) error {
 func (l *Lease) sweep(ctx context.Context) {
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreLimit)
 	defer cancel()
+	// One that hung when its host had gone holds the screen for ever.
+	if ended, err := l.Device.EndUIAutomator(clean); err != nil {
+		l.log.Warn("a uiautomator may be left on the phone", "serial", l.Device.Serial(), "err", err)
+	} else if len(ended) > 0 {
+		l.log.Info("ended a uiautomator that was left on the phone", "serial", l.Device.Serial(), "processes", ended)
+	}
 	if err := ui.Sweep(clean, l.Device); err != nil {
 		l.log.Warn("view trees may be left on the phone", "serial", l.Device.Serial(), "err", err)
 	}

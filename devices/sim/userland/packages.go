@@ -230,7 +230,11 @@ func (s *System) describePackage(p *Package) string {
 		fmt.Fprintf(&b, "      %s: granted=true\n", perm)
 	}
 	fmt.Fprintf(&b, "    User 0: ceDataInode=%d installed=true hidden=false suspended=false stopped=false notLaunched=false enabled=0 instant=false virtual=false\n", 2600000+p.UID)
-	fmt.Fprintf(&b, "      gids=[3003]\n      runtime permissions:\n%s\n\n", s.runtimeOf(p.Name))
+	fmt.Fprintf(&b, "      gids=[3003]\n      runtime permissions:\n%s\n", s.runtimeOf(p.Name))
+	if slices.Contains(s.cfg.DualApps, p.Name) {
+		fmt.Fprintf(&b, "    User %d: ceDataInode=%d installed=true hidden=false suspended=false stopped=true notLaunched=true enabled=0 instant=false virtual=false\n", dualUser, 2700000+p.UID)
+	}
+	b.WriteByte('\n')
 	fmt.Fprintf(&b, "Package Changes:\n  Sequence number=4\n  User 0:\n\nDexopt state:\n  [%s]\n    path: %s\n      arm64: [status=quicken] [reason=install]\n", p.Name, p.Path)
 	return b.String()
 }
