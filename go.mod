@@ -9,6 +9,7 @@ require (
 	github.com/klauspost/compress v1.20.3
 	github.com/onsi/ginkgo/v2 v2.34.0
 	github.com/onsi/gomega v1.44.0
+	github.com/shogo82148/androidbinary v1.0.5
 	github.com/spf13/cobra v1.10.1
 	github.com/things-go/go-socks5 v0.1.0
 	go.yaml.in/yaml/v3 v3.0.5

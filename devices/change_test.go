@@ -35,6 +35,7 @@ func TestChangesOfEveryKind(t *testing.T) {
 		},
 		"an operation":              {"", devices.SetAppOp{Package: browserPackage, Op: "RUN_IN_BACKGROUND", Mode: "ignore"}, "RUN_IN_BACKGROUND: ignore", "appops get " + browserPackage},
 		"an operation that was set": {"appops set " + browserPackage + " CAMERA deny", devices.SetAppOp{Package: browserPackage, Op: "CAMERA", Mode: "allow"}, "No operations.", "appops get " + browserPackage + " CAMERA"},
+		"an app":                    {"", devices.InstallApp{Path: "testdata/helloworld.apk"}, "package:com.example.helloworld", "pm list packages helloworld"},
 		"a new file":                {"", devices.PutFile{Path: "/data/local/tmp/new file", Content: []byte("x\x00y"), Mode: 0o600}, "-rw-------", "ls -l '/data/local/tmp/new file'"},
 		"a file that is replaced":   {"echo old > /data/local/tmp/f; chmod 640 /data/local/tmp/f", devices.PutFile{Path: "/data/local/tmp/f", Content: big, Mode: 0o600}, "0123456789abcde", "head -n 1 /data/local/tmp/f"},
 		"an empty file":             {": > /sdcard/empty", devices.PutFile{Path: "/sdcard/empty", Content: []byte("full"), Mode: 0o644}, "full", "cat /sdcard/empty"},

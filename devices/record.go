@@ -241,6 +241,8 @@ func decodeUndo(r record) (undo, error) {
 		u = &permissionUndo{}
 	case kindAppOp:
 		u = &appOpUndo{}
+	case kindApp:
+		u = &appUndo{}
 	case kindRestart:
 		u = &restartUndo{}
 	default:

@@ -56,6 +56,7 @@ func phoneFaults() map[string]fault {
 		"battery-saver": {about: "the battery saver is on", lasts: true, do: holdSetting("low_power", "1")},
 		"gate-closed":   {about: "MIUI's ADB gate, USB debugging (Security settings), is off, and the shell is the shell user's", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.CloseGate(on) })},
 		"no-hid":        {about: "the shell may not make input devices: its hid command has no effect", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.DenyHID(on) })},
+		"no-install":    {about: "MIUI's Install via USB is off: the shell may not install apps", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.CloseInstall(on) })},
 		"root-lost":     {about: "nobody is root any more: adbd runs as the shell user, and su is denied", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.LoseRoot(on) })},
 		"clock-jump": {about: "moves the phone's clock", lasts: true, takes: "a time such as 1h or -90s", do: func(_ context.Context, p *Phone, value string) (undo, error) {
 			d, err := time.ParseDuration(value)

@@ -427,7 +427,8 @@ func phoneCases() map[string]faultCase {
 			),
 			after: both(sees("settings put global x 1; settings get global x", "1\n"), sees("id -u", "0\n")),
 		},
-		"no-hid": {during: sees(makeKeyboard, "found 0\n"), after: sees(makeKeyboard, "found 1\n")},
+		"no-hid":     {during: sees(makeKeyboard, "found 0\n"), after: sees(makeKeyboard, "found 1\n")},
+		"no-install": {during: sees("echo 1 | pm install -S 2", "INSTALL_FAILED_USER_RESTRICTED"), after: sees("echo 1 | pm install -S 2", "INSTALL_PARSE_FAILED_NOT_APK")},
 		"root-lost": {
 			pc:     sim.PhoneConfig{Root: sim.RootSU},
 			during: both(sees("su -c id", "Permission denied"), sees("id -u", "2000")), after: sees("su -c 'id -u'", "0\n"),

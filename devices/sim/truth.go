@@ -20,6 +20,8 @@ type Truth struct {
 	// Grants are the runtime permissions that are granted, and the operations of
 	// apps whose mode was changed.
 	Grants []string `json:"grants"`
+	// Apps are the installed packages that the system did not come with.
+	Apps []string `json:"apps"`
 	// Files are those below the folders that a shell may write to, as "path size".
 	Files     []string `json:"files"`
 	Processes []string `json:"processes"` // those that shells started: "PID command line"
@@ -32,7 +34,7 @@ func (p *Phone) Truth() Truth {
 	return Truth{
 		Serial: p.serial, Personality: p.Personality(), State: p.State(), Focus: p.display.Focus(),
 		Switch: seen.Switch, Incognito: seen.Incognito, NetworkUp: p.stack.Up(), Settings: p.Settings(),
-		Mounts: p.Mounts(), Reverses: p.Reverses(), Grants: p.sys.Grants(), Files: p.files(), Processes: p.sys.SessionProcesses(), Faults: p.Faulty(),
+		Mounts: p.Mounts(), Reverses: p.Reverses(), Grants: p.sys.Grants(), Apps: p.sys.Apps(), Files: p.files(), Processes: p.sys.SessionProcesses(), Faults: p.Faulty(),
 	}
 }
 

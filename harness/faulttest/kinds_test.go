@@ -66,6 +66,7 @@ func kinds() map[string][]kind {
 		"doze":           {{void: always("Doze")}, {arg: moment}},
 		"gate-closed":    {{void: in("", before, during, waiting)}, {arg: moment}},
 		"no-hid":         {{clear: phases()}},
+		"no-install":     {{clear: phases()}},
 		"root-lost":      {{}, {arg: moment}},
 		"clock-jump":     {{arg: "20s"}, {arg: "-20s"}, {arg: "25h"}, {arg: "20s," + moment}, {arg: "-20s," + moment}, {arg: "-3s," + moment}},
 		"clock-drift":    {{arg: "20"}, {arg: "-20"}, {arg: "-20," + moment}},

@@ -175,6 +175,7 @@ func everyChange(ca []byte) []devices.Undoable {
 		devices.SetPermission{Package: "com.mi.globalbrowser", Permission: "android.permission.CAMERA", Granted: true},
 		devices.SetAppOp{Package: "com.mi.globalbrowser", Op: "RUN_IN_BACKGROUND", Mode: "ignore"},
 		devices.PutFile{Path: "/data/local/tmp/offproof-test", Content: []byte("a file"), Mode: 0o600},
+		devices.InstallApp{Path: "../../devices/testdata/helloworld.apk"},
 		devices.AddReverse{DevicePort: 18080, HostPort: 9},
 		devices.InstallCA{PEM: ca},
 		devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: "localhost:18080"},

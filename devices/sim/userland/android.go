@@ -123,8 +123,9 @@ func pm(p *proc, args []string) int {
 	case "resolve-activity":
 		return pmResolve(p, rest)
 	case "install":
-		p.errorf("Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]\n")
-		return 1
+		return pmInstall(p, rest)
+	case "uninstall":
+		return pmUninstall(p, name)
 	case "get-install-location":
 		p.printf("0[auto]\n")
 	case "list-users":
@@ -147,7 +148,7 @@ func pmList(p *proc, names []string, flags map[string]bool, user string) int {
 		if len(names) > 1 {
 			filter = names[1]
 		}
-		for _, info := range p.sys.packages {
+		for _, info := range p.sys.allPackages() {
 			uids := p.sys.usersOf(&info, user)
 			if !strings.Contains(info.Name, filter) || flags["-3"] && info.System || flags["-s"] && !info.System || len(uids) == 0 {
 				continue
@@ -205,8 +206,8 @@ func pmResolve(p *proc, args []string) int {
 
 func dumpPackage(p *proc, name string) int {
 	if name == "" {
-		for i := range p.sys.packages {
-			p.printf("%s", p.sys.describePackage(&p.sys.packages[i]))
+		for _, info := range p.sys.allPackages() {
+			p.printf("%s", p.sys.describePackage(&info))
 		}
 		return 0
 	}

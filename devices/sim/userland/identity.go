@@ -322,7 +322,7 @@ func SubjectHashOld(cert *x509.Certificate) string {
 
 // makeApps stores the code of the packages.
 func (s *System) makeApps() error {
-	for _, p := range s.packages {
+	for _, p := range s.allPackages() {
 		if err := s.fs.MkdirAll(path.Dir(p.Path), 0o755); err != nil {
 			return err
 		}

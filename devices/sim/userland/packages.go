@@ -94,12 +94,17 @@ func apkPath(id Identity, p Package) string {
 // firstAppUID is the user id of the first app; the system's are below.
 const firstAppUID = 10000
 
+// allPackages are the installed packages, by name. The list is never changed; what
+// is installed makes a new one.
+func (s *System) allPackages() []Package { return *s.packageList.Load() }
+
 func (s *System) pkg(name string) *Package {
-	i := slices.IndexFunc(s.packages, func(p Package) bool { return p.Name == name })
+	list := s.allPackages()
+	i := slices.IndexFunc(list, func(p Package) bool { return p.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return &s.packages[i]
+	return &list[i]
 }
 
 // A fixedProc is a process of the system or an app: it is there for ps, pidof

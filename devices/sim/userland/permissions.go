@@ -22,12 +22,27 @@ type grants struct {
 func newGrants(packages []Package) *grants {
 	g := &grants{runtime: map[string]map[string]bool{}, modes: map[string]map[string]string{}}
 	for _, p := range packages {
-		g.runtime[p.Name] = map[string]bool{}
-		for _, perm := range p.Runtime {
-			g.runtime[p.Name][perm] = false
-		}
+		g.add(p)
 	}
 	return g
+}
+
+// add is a package that was installed.
+func (g *grants) add(p Package) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.runtime[p.Name] = map[string]bool{}
+	for _, perm := range p.Runtime {
+		g.runtime[p.Name][perm] = false
+	}
+}
+
+// remove is a package that was uninstalled.
+func (g *grants) remove(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.runtime, name)
+	delete(g.modes, name)
 }
 
 // Grants are the runtime permissions that are granted and the operations whose

@@ -50,6 +50,11 @@ func (s *System) CloseGate(closed bool) {
 	s.setProperty("persist.security.adbinput", itoa(oneIf(!closed)))
 }
 
+// CloseInstall turns MIUI's "Install via USB" off, or on.
+func (s *System) CloseInstall(closed bool) {
+	s.setProperty("persist.security.adbinstall", itoa(oneIf(!closed)))
+}
+
 // SetShellRoot is `adb root` and `adb unroot`: what adbd answers, and whether
 // it starts again with other rights.
 func (s *System) SetShellRoot(on bool) (answer string, restart bool) {

@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -157,11 +158,12 @@ type System struct {
 	stuck       bool // and will not
 	netstats    *netstats
 
-	packages []Package
-	grants   *grants
-	logs     *logBuffer
-	programs map[string]program
-	builtins map[string]builtin
+	packageMu   sync.Mutex // held while the list is replaced
+	packageList atomic.Pointer[[]Package]
+	grants      *grants
+	logs        *logBuffer
+	programs    map[string]program
+	builtins    map[string]builtin
 
 	uiMu    sync.Mutex // one uiautomator at a time
 	faultMu sync.Mutex
@@ -206,8 +208,9 @@ func New(cfg Config) (*System, error) {
 	s.fs = NewFS(s.Now)
 	s.programs = allPrograms()
 	s.builtins = allBuiltins()
-	s.packages = systemPackages(cfg.Identity, cfg.Packages)
-	s.grants = newGrants(s.packages)
+	packages := systemPackages(cfg.Identity, cfg.Packages)
+	s.packageList.Store(&packages)
+	s.grants = newGrants(packages)
 	if err := s.populate(); err != nil {
 		return nil, fmt.Errorf("userland: make the file system: %w", err)
 	}
@@ -243,7 +246,7 @@ func (s *System) Boot() {
 	s.procMu.Lock()
 	s.procs = map[int]*proc{}
 	s.lastPID = 4000 + s.rng.IntN(2000)
-	s.fixed, s.adbd = bootProcesses(s.packages, s.Now())
+	s.fixed, s.adbd = bootProcesses(s.allPackages(), s.Now())
 	s.up = true
 	s.procMu.Unlock()
 	s.setStarting(func() { s.starting = true })
