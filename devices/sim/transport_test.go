@@ -197,9 +197,21 @@ func TestBytesThroughGenuineServer(t *testing.T) {
 	if got := onPhone("/data/local/tmp/streamed"); got != want {
 		t.Errorf("streamed in: %s, wanted %s", got, want)
 	}
-	// An app is streamed too; this phone's owner refuses it unread.
-	if out, errs, code := a.try("install", withSuffix(t, file, ".apk")); code == 0 || !strings.Contains(out+errs, "INSTALL_FAILED") {
+	// An app is streamed too, and what is none is refused.
+	if out, errs, code := a.try("install", withSuffix(t, file, ".apk")); code == 0 || !strings.Contains(out+errs, "INSTALL_PARSE_FAILED") {
 		t.Errorf("install: %q %q %d", out, errs, code)
+	}
+	if out := a.run("install", "../testdata/helloworld.apk"); !strings.Contains(out, "Success") {
+		t.Errorf("install: %q", out)
+	}
+	if out := a.run("shell", "pm", "list", "packages", "helloworld"); out != "package:com.example.helloworld\n" {
+		t.Errorf("installed: %q", out)
+	}
+	if out := a.run("uninstall", "com.example.helloworld"); !strings.Contains(out, "Success") {
+		t.Errorf("uninstall: %q", out)
+	}
+	if out := a.run("shell", "pm", "list", "packages", "helloworld"); out != "" {
+		t.Errorf("uninstalled: %q", out)
 	}
 	// A person's shell: input comes as it is typed, and the status at its end.
 	person := a.command(ctx, "shell", "-tt")

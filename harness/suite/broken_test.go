@@ -3,8 +3,12 @@
 package suite_test
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,5 +115,41 @@ func TestSightingIsNotTriedAway(t *testing.T) {
 	}
 	if runs, _ := filepath.Glob(filepath.Join(filepath.Dir(f.file), "runs", "*"+f.serials[1]+"*")); len(runs) != 0 {
 		t.Errorf("the second phone was used: %q", runs)
+	}
+}
+
+// TestSpecsThatAreInterrupted ends a run in its window, by the signals of a person
+// and of a system that shuts down: each phone is as it was.
+func TestSpecsThatAreInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			f := startFarm(t, "honest")
+			serial := f.serials[0]
+			before := f.settings(serial)
+			cmd := exec.Command(program(t, "ginkgo"), "--no-color", "--label-filter=duckduckgo && incognito", program(t, "specs.test")) //nolint:gosec,noctx // Our own program, ended below.
+			cmd.Dir, cmd.Env = filepath.Join("..", "..", "specs"), append(os.Environ(), f.env()...)
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			// A terminal, and a system that shuts down, signal all of a run's processes.
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			f.windowOf("on")
+			if f.settings(serial) == before {
+				t.Error("nothing is changed on the phone inside a window")
+			}
+			if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil {
+				t.Errorf("an interrupted run has passed:\n%s", out.String())
+			}
+			if after := f.settings(serial); after != before {
+				t.Errorf("the settings were\n%s\nand are\n%s\n%s", before, after, out.String())
+			}
+		})
 	}
 }
