@@ -404,3 +404,52 @@ func TestObserveAskedWrongly(t *testing.T) {
 		}
 	}
 }
+
+// Each model in each language is driven to the switch and to the results of a
+// search, and comes out as what it is.
+func TestObserveInEveryLanguage(t *testing.T) {
+	t.Parallel()
+	for i, model := range sim.Models() {
+		for j, locale := range sim.Locales() {
+			personality, engine, mode := "honest", "Google", "incognito"
+			if (i+j)%2 == 0 {
+				personality, engine = "deaf", "DuckDuckGo"
+			}
+			if (i+j)%4 == 1 {
+				mode = "normal"
+			}
+			t.Run(strings.Join([]string{personality, model, locale, engine, mode}, ", "), func(t *testing.T) {
+				t.Parallel()
+				w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), Floor: 4 * time.Minute, Phones: []sim.PhoneConfig{{Personality: personality, Model: model, Locale: locale}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := w.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+				out, talk, status := offproof(t, nil, "observe", "--farm", w.FarmFile(), "--engine", engine, "--mode", mode)
+				seen := runs(t, w.FarmFile())
+				for _, o := range seen {
+					for _, rb := range o.ReadBacks {
+						if !rb.OK {
+							t.Errorf("%s: read back: %+v", o.ID, rb)
+						}
+					}
+				}
+				if mode == "normal" {
+					// The maker's promise does not speak of it.
+					if status != 1 || strings.Count(out, "INCONCLUSIVE") != 2 || !strings.Contains(out, "does not speak of the mode normal") {
+						t.Errorf("status %d\n%s%s", status, out, talk)
+					}
+					return
+				}
+				want := map[string]harness.Verdict{"honest": harness.NotCollected, "deaf": harness.Collected}[personality]
+				if status != 0 || len(seen) != 2 || seen[0].Finding.Verdict != harness.Collected || seen[1].Finding.Verdict != want {
+					t.Errorf("status %d\n%s%s", status, out, talk)
+				}
+			})
+		}
+	}
+}

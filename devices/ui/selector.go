@@ -40,6 +40,16 @@ func ByText(text string) Selector {
 	return Selector{fmt.Sprintf("text %q", text), func(n *Node) bool { return same(n.Text, text) }}
 }
 
+// ByTexts is ByText for any of several texts, such as one row in the languages of
+// its app.
+func ByTexts(texts ...string) Selector {
+	all := make([]Selector, 0, len(texts))
+	for _, t := range texts {
+		all = append(all, ByText(t))
+	}
+	return Or(all...)
+}
+
 // ByTextPart means nodes whose text holds this one, letter case aside.
 func ByTextPart(part string) Selector {
 	low := strings.ToLower(part)

@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/offproof/offproof/devices/ui"
@@ -18,19 +19,20 @@ type Engine struct {
 	// parameters of the engine's own form, with their values.
 	Host, Path, Param string
 	Known             map[string][]string
-	// Title is what the results page calls itself after the words.
-	Title string
+	// Titles are what the results page calls itself after the words, in the languages
+	// that are known, English first.
+	Titles []string
 }
 
 // The engines that the browser offers.
 var (
 	DuckDuckGo = Engine{
-		Name: "DuckDuckGo", Host: "duckduckgo.com", Path: "/", Param: "q", Title: " at DuckDuckGo",
+		Name: "DuckDuckGo", Host: "duckduckgo.com", Path: "/", Param: "q", Titles: []string{" at DuckDuckGo", " sur DuckDuckGo", " в DuckDuckGo"},
 		Known: map[string][]string{"t": {"xiaomi", "h_", "hx", "ha"}, "ia": {"web"}},
 	}
 	Google = Engine{
-		Name: "Google", Host: "www.google.com", Path: "/search", Param: "q", Title: " - Google Search",
-		Known: map[string][]string{"ie": {"UTF-8", "utf-8"}, "client": {"ms-android-xiaomi", "ms-android-xiaomi-rvo3"}, "source": {"android-browser"}, "hl": {"en"}},
+		Name: "Google", Host: "www.google.com", Path: "/search", Param: "q", Titles: []string{" - Google Search", " - Recherche Google", " - Поиск в Google"},
+		Known: map[string][]string{"ie": {"UTF-8", "utf-8"}, "client": {"ms-android-xiaomi", "ms-android-xiaomi-rvo3"}, "source": {"android-browser"}, "hl": {"en", "fr", "ru"}},
 	}
 )
 
@@ -48,7 +50,7 @@ func Uses(e Engine) harness.Step {
 		if err := start(wait, act, settingsActivity); err != nil {
 			return err
 		}
-		row := ui.And(ui.ByID("android:id/title"), ui.ByText("Search engine"))
+		row := ui.And(ui.ByID("android:id/title"), ui.ByTexts(engineRow()...))
 		now, err := engineNow(wait, act, row)
 		if err != nil {
 			return err
@@ -77,6 +79,12 @@ func Uses(e Engine) harness.Step {
 		}
 		return nil
 	}}
+}
+
+// engineRow is the row of the search engine, in the languages of the app. Only the
+// English one is from the app's own resources.
+func engineRow() []string {
+	return []string{"Search engine", "Moteur de recherche", "Поисковая система"}
 }
 
 // engineNow reads the summary below the row's title.
@@ -170,9 +178,12 @@ func fill(ctx context.Context, act *harness.Act, bar ui.Selector, words string) 
 func readResults(ctx context.Context, act *harness.Act, e Engine, words string) error {
 	wait, cancel := context.WithTimeout(ctx, pageLimit)
 	defer cancel()
-	want := words + e.Title
-	page := ui.And(ui.ByClass("android.webkit.WebView"), ui.ByText(want))
-	lost := ui.Or(ui.ByTextPart("net::ERR"), ui.ByTextPart("unusual traffic"), ui.ByTextPart("are not a robot"))
+	titles := make([]string, 0, len(e.Titles))
+	for _, t := range e.Titles {
+		titles = append(titles, words+t)
+	}
+	page := ui.And(ui.ByClass("android.webkit.WebView"), ui.ByTexts(titles...))
+	lost := ui.Or(ui.ByTextPart("net::ERR"), ui.ByTextPart("unusual traffic"), ui.ByTextPart("are not a robot"), ui.ByTextPart("trafic exceptionnel"), ui.ByTextPart("подозрительный трафик"))
 	var shown *ui.Node
 	err := act.Screen.WaitUntil(wait, "the results page of "+e.Name, func(root *ui.Node) bool {
 		shown = root
@@ -188,6 +199,6 @@ func readResults(ctx context.Context, act *harness.Act, e Engine, words string) 
 			got = view.Text
 		}
 	}
-	act.ReadBack("results page of "+e.Name, want, got, err == nil && got == want)
+	act.ReadBack("results page of "+e.Name, strings.Join(titles, ", or "), got, err == nil && slices.Contains(titles, got))
 	return nil
 }

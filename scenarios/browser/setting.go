@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness"
@@ -42,7 +43,8 @@ func PressReading() harness.Claim {
 // widget means that statistics are sent; the words of the first read the other
 // way round.
 type row struct {
-	title string
+	// titles are its words in the languages that are known, English first.
+	titles []string
 	// checked is the arm that the checked widget means.
 	checked harness.Arm
 }
@@ -50,12 +52,24 @@ type row struct {
 // rows are the forms of the switch, newest first.
 func rows() []row {
 	return []row{
-		{title: "Help us improve Mi Browser", checked: On},
-		{title: "Enhanced incognito mode", checked: On},
+		{titles: []string{"Help us improve Mi Browser", "Aidez nous à améliorer Mi Browser", "Помогите нам улучшить Браузер"}, checked: On},
+		{titles: []string{"Enhanced incognito mode"}, checked: On},
 	}
 }
 
-const switchScreen = "Privacy & security"
+// switchScreen is the settings' row that leads to the switch.
+func switchScreen() []string {
+	return []string{"Privacy & security", "Vie privée et sécurité", "Конфиденциальность и безопасность"}
+}
+
+// spoken is a row's words for a person, whatever language the phone speaks.
+func spoken(titles []string) string {
+	said := fmt.Sprintf("%q", titles[0])
+	if len(titles) > 1 {
+		said += fmt.Sprintf(" (in other languages %s)", strings.Join(titles[1:], ", "))
+	}
+	return said
+}
 
 // AggregatedData is the switch that is said to stop the collection of
 // aggregated data.
@@ -77,7 +91,7 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 	defer cancel()
 	forms := make([]ui.Selector, 0, len(rows()))
 	for _, r := range rows() {
-		forms = append(forms, ui.And(ui.ByID("android:id/title"), ui.ByText(r.title)))
+		forms = append(forms, ui.And(ui.ByID("android:id/title"), ui.ByTexts(r.titles...)))
 	}
 	root, err := act.Screen.Dump(wait)
 	if err != nil {
@@ -85,7 +99,7 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 	}
 	if root.First(ui.Or(forms...)) == nil {
 		err := act.Perform(ctx, harness.Handling{
-			Words: fmt.Sprintf("Open %q in the browser's settings and scroll until the switch %q (in old builds %q) can be seen; do not touch the switch", switchScreen, rows()[0].title, rows()[1].title),
+			Words: fmt.Sprintf("Open %s in the browser's settings and scroll until the switch %s, in old builds %s, can be seen; do not touch the switch", spoken(switchScreen()), spoken(rows()[0].titles), spoken(rows()[1].titles)),
 			Do:    func(ctx context.Context) error { return showSwitch(ctx, act, ui.Or(forms...)) },
 			Until: act.Showing(ui.Or(forms...)),
 		})
@@ -100,7 +114,7 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 		if title = root.First(forms[i]); title == nil {
 			continue
 		}
-		if widget, err = ui.SwitchBeside(root, r.title); err != nil {
+		if widget, err = ui.SwitchBeside(root, title.Text); err != nil {
 			return nil, nil, row{}, fmt.Errorf("browser: read the switch: %w", err)
 		}
 		return title, widget, r, nil
@@ -112,7 +126,7 @@ func toSwitch(ctx context.Context, act *harness.Act) (title, widget *ui.Node, fo
 func showSwitch(ctx context.Context, act *harness.Act, forms ui.Selector) error {
 	wait, cancel := screenWait(ctx)
 	defer cancel()
-	entry := ui.And(ui.ByID("android:id/title"), ui.ByText(switchScreen))
+	entry := ui.And(ui.ByID("android:id/title"), ui.ByTexts(switchScreen()...))
 	if _, err := act.Screen.ScrollTo(wait, entry); err != nil {
 		return err
 	}
@@ -155,13 +169,13 @@ func (r row) arm(checked bool) harness.Arm {
 
 // apply sets the switch, leaves the screen, comes back and reads it.
 func apply(ctx context.Context, act *harness.Act, arm harness.Arm) error {
-	_, widget, form, err := toSwitch(ctx, act)
+	title, widget, form, err := toSwitch(ctx, act)
 	if err != nil {
 		return err
 	}
 	if form.arm(widget.Checked) != arm {
 		err := act.Perform(ctx, harness.Handling{
-			Words: fmt.Sprintf("Tap the switch %q, once", form.title),
+			Words: fmt.Sprintf("Tap the switch %q, once", title.Text),
 			Do:    func(ctx context.Context) error { return act.Screen.Tap(ctx, widget) },
 		})
 		if err != nil {
@@ -171,12 +185,12 @@ func apply(ctx context.Context, act *harness.Act, arm harness.Arm) error {
 	if err := leave(ctx, act); err != nil {
 		return err
 	}
-	_, widget, form, err = toSwitch(ctx, act)
+	title, widget, form, err = toSwitch(ctx, act)
 	if err != nil {
 		return err
 	}
 	got := form.arm(widget.Checked)
-	act.ReadBack("switch \""+form.title+"\" after leaving its screen and coming back", string(arm), string(got), got == arm)
+	act.ReadBack("switch \""+title.Text+"\" after leaving its screen and coming back", string(arm), string(got), got == arm)
 	return leave(ctx, act)
 }
 
@@ -188,7 +202,7 @@ func read(ctx context.Context, act *harness.Act) (harness.State, error) {
 	}
 	state := harness.State{
 		Arm: form.arm(widget.Checked), Widget: map[bool]string{true: "checked", false: "unchecked"}[widget.Checked],
-		Title: form.title, Caption: summaryOf(title), Consent: "given", App: Package,
+		Title: title.Text, Caption: summaryOf(title), Consent: "given", App: Package,
 	}
 	pkg, err := act.Device.Package(ctx, Package)
 	if err != nil {

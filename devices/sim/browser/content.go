@@ -5,12 +5,12 @@ import "github.com/offproof/offproof/devices/sim/screen"
 // wall is the consent wall of the first run. The box is ticked beforehand, as
 // in the genuine one.
 func (m *mainScreen) wall() []*screen.View {
-	title := screen.Text(id("privacy_title"), "Welcome to Mi Browser", screen.Style{TextSize: 24, Bold: true})
+	title := screen.Text(id("privacy_title"), m.b.say("Welcome to Mi Browser"), screen.Style{TextSize: 24, Bold: true})
 	title.Padding = screen.Edges{Left: 24, Top: 96, Right: 24, Bottom: 16}
 	text := screen.Text(id("privacy_content"), "Before you begin, please read how Mi Browser handles your data. "+
 		"You need to accept the User Agreement and the Privacy Policy to use this app.", screen.Style{})
 	text.Padding = screen.Sides(24, 8)
-	agree := screen.TextButton("android:id/button1", "Agree", nil)
+	agree := screen.TextButton("android:id/button1", m.b.say("Agree"), nil)
 	agree.Weight, agree.Style.Background, agree.Style.Color, agree.Style.Radius = 1, screen.RGB(0xff6900), screen.RGB(0xffffff), 24
 	agree.Margin = screen.Edges{Left: 12}
 	agree.Disabled = !m.ticked
@@ -22,10 +22,10 @@ func (m *mainScreen) wall() []*screen.View {
 		}
 		m.render(ui)
 	}
-	exit := screen.TextButton("android:id/button2", "Exit", func(ui *screen.UI) { ui.Finish(m.activity) })
+	exit := screen.TextButton("android:id/button2", m.b.say("Exit"), func(ui *screen.UI) { ui.Finish(m.activity) })
 	exit.Weight, exit.Style.Background, exit.Style.Color, exit.Style.Radius = 1, screen.RGB(0xe8eaed), screen.RGB(0x202124), 24
 	box := &screen.View{
-		Class: screen.ClassCheckBox, ID: id("cb_service"), Text: "I have read and agree to the User Agreement and the Privacy Policy",
+		Class: screen.ClassCheckBox, ID: id("cb_service"), Text: m.b.say("I have read and agree to the User Agreement and the Privacy Policy"),
 		Width: screen.Match, Padding: screen.Sides(24, 16), Checkable: true, Checked: m.ticked, Style: screen.Style{TextSize: 14},
 		OnToggle: func(_ *screen.UI, on bool) {
 			m.ticked = on

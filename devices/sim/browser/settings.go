@@ -49,9 +49,9 @@ func (s *settingsScreen) back(*screen.UI) bool {
 }
 
 func (s *settingsScreen) render() {
-	title, rows := "Settings", s.general
+	title, rows := s.b.say("Settings"), s.general
 	if s.privacy {
-		title, rows = "Privacy & security", s.privacyRows
+		title, rows = s.b.say("Privacy & security"), s.privacyRows
 	}
 	if s.list == nil {
 		s.list = screen.List(screen.ClassRecyclerView, Package+":id/recycler_view")
@@ -70,13 +70,13 @@ func (s *settingsScreen) render() {
 func (s *settingsScreen) general() []*screen.View {
 	d := &s.b.data
 	return []*screen.View{
-		screen.SectionTitle("General"),
-		screen.Preference(Package, "Search engine", engines[d.engine].label, nil, s.chooseEngine),
-		screen.Preference(Package, "Privacy & security", "", nil, func(*screen.UI) { s.turn(true) }),
-		screen.SectionTitle("Data"),
-		screen.Preference(Package, "Clear data", "Cookies of normal tabs", nil, s.clearCookies),
-		screen.SectionTitle("About"),
-		screen.Preference(Package, "Version", s.b.Version(), nil, nil),
+		screen.SectionTitle(s.b.say("General")),
+		screen.Preference(Package, s.b.say("Search engine"), engines[d.engine].label, nil, s.chooseEngine),
+		screen.Preference(Package, s.b.say("Privacy & security"), "", nil, func(*screen.UI) { s.turn(true) }),
+		screen.SectionTitle(s.b.say("Data")),
+		screen.Preference(Package, s.b.say("Clear data"), s.b.say("Cookies of normal tabs"), nil, s.clearCookies),
+		screen.SectionTitle(s.b.say("About")),
+		screen.Preference(Package, s.b.say("Version"), s.b.Version(), nil, nil),
 	}
 }
 
@@ -85,14 +85,14 @@ func (s *settingsScreen) chooseEngine(ui *screen.UI) {
 	for _, e := range engines {
 		labels = append(labels, e.label)
 	}
-	ui.Show(s.activity, screen.Choose("Search engine", labels, int(s.b.data.engine), func(_ *screen.UI, i int) {
+	ui.Show(s.activity, screen.Choose(s.b.say("Search engine"), labels, int(s.b.data.engine), func(_ *screen.UI, i int) {
 		s.b.data.engine = engine(i)
 		s.render()
 	}))
 }
 
 func (s *settingsScreen) clearCookies(ui *screen.UI) {
-	ui.Show(s.activity, screen.Alert("Clear data", "Cookies of normal tabs will be deleted.",
+	ui.Show(s.activity, screen.Alert(s.b.say("Clear data"), "Cookies of normal tabs will be deleted.",
 		screen.Choice{Text: "Clear", Click: func(*screen.UI) {
 			s.b.data.jar = newJar()
 			s.b.renew()
@@ -116,12 +116,12 @@ func (s *settingsScreen) privacyRows() []*screen.View {
 		}}
 	}
 	return []*screen.View{
-		screen.SectionTitle("Privacy"),
-		screen.Preference(Package, "Enable cookies", "", flip(&d.cookies, s.b.renew), nil),
-		screen.Preference(Package, "Do not track", "Ask sites not to track you", flip(&d.doNotTrack, nil), nil),
-		screen.SectionTitle("Improvement"),
-		screen.Preference(Package, "Improve search & browsing experience", "Share links of sites you visit with Xiaomi", flip(&d.shareLinks, nil), nil),
-		screen.Preference(Package, row.Title, summary, flip(&d.on, nil), nil),
+		screen.SectionTitle(s.b.say("Privacy")),
+		screen.Preference(Package, s.b.say("Enable cookies"), "", flip(&d.cookies, s.b.renew), nil),
+		screen.Preference(Package, s.b.say("Do not track"), s.b.say("Ask sites not to track you"), flip(&d.doNotTrack, nil), nil),
+		screen.SectionTitle(s.b.say("Improvement")),
+		screen.Preference(Package, s.b.say("Improve search & browsing experience"), s.b.say("Share links of sites you visit with Xiaomi"), flip(&d.shareLinks, nil), nil),
+		screen.Preference(Package, s.b.say(row.Title), s.b.say(summary), flip(&d.on, nil), nil),
 	}
 }
 

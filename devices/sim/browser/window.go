@@ -32,10 +32,10 @@ func newMainScreen(b *Browser) *mainScreen {
 	m := &mainScreen{b: b, root: screen.Column(""), ticked: true, seen: map[string]bool{}}
 	m.root.Height = screen.Match
 	m.newTab(false)
-	m.mark = screen.Text(id("incognito_mark"), "Incognito", screen.Style{TextSize: 12, Bold: true, Color: screen.RGB(0xffffff)})
-	m.mark.Desc, m.mark.Margin = "Incognito mode is on", screen.Edges{Left: 12}
+	m.mark = screen.Text(id("incognito_mark"), m.b.say("Incognito"), screen.Style{TextSize: 12, Bold: true, Color: screen.RGB(0xffffff)})
+	m.mark.Desc, m.mark.Margin = m.b.say("Incognito mode is on"), screen.Edges{Left: 12}
 	m.bar = &screen.View{
-		Class: screen.ClassEditText, ID: id("url"), Hint: "Search or enter web address", Weight: 1, Height: 40,
+		Class: screen.ClassEditText, ID: id("url"), Hint: m.b.say("Search or enter web address"), Weight: 1, Height: 40,
 		Padding: screen.Sides(16, 0), Margin: screen.Sides(12, 0), SelectOnFocus: true,
 		Style:   screen.Style{Background: screen.RGB(0xeef0f2), Radius: 20, TextSize: 15},
 		OnEnter: m.enter,
@@ -252,7 +252,7 @@ func (m *mainScreen) menu(ui *screen.UI) {
 		return v
 	}
 	private := m.tab().incognito
-	v := row("menu_incognito", "Incognito", "mask", func(*screen.UI) {
+	v := row("menu_incognito", m.b.say("Incognito"), "mask", func(*screen.UI) {
 		if private {
 			m.closeTabs(func(t *tab) bool { return t.incognito })
 		} else {
@@ -260,18 +260,18 @@ func (m *mainScreen) menu(ui *screen.UI) {
 		}
 	})
 	v.Selected = private
-	v.Desc = "Incognito off"
+	v.Desc = m.b.say("Incognito off")
 	if private {
-		v.Desc = "Incognito on"
+		v.Desc = m.b.say("Incognito on")
 	}
-	v.Add(screen.Text(id("menu_state"), map[bool]string{true: "On", false: "Off"}[private], screen.Style{TextSize: 13, Color: screen.RGB(0x80868b)}))
-	row("menu_new_tab", "New tab", "plus", func(*screen.UI) { m.newTab(private) })
-	row("menu_refresh", "Refresh", "reload", func(*screen.UI) { m.reload() })
-	row("menu_settings", "Settings", "gear", func(ui *screen.UI) {
+	v.Add(screen.Text(id("menu_state"), m.b.say(map[bool]string{true: "On", false: "Off"}[private]), screen.Style{TextSize: 13, Color: screen.RGB(0x80868b)}))
+	row("menu_new_tab", m.b.say("New tab"), "plus", func(*screen.UI) { m.newTab(private) })
+	row("menu_refresh", m.b.say("Refresh"), "reload", func(*screen.UI) { m.reload() })
+	row("menu_settings", m.b.say("Settings"), "gear", func(ui *screen.UI) {
 		// The browser's own activity is always there.
 		_ = ui.Start(screen.Intent{Component: Package + "/" + SettingsActivity})
 	})
-	row("menu_exit", "Exit", "close", func(ui *screen.UI) {
+	row("menu_exit", m.b.say("Exit"), "close", func(ui *screen.UI) {
 		m.closeTabs(func(*tab) bool { return true })
 		ui.Home()
 	})

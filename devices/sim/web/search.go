@@ -14,12 +14,24 @@ import (
 
 // A results page is shown by both engines, each in its own frame.
 type results struct {
-	Term string
+	Title string
+	Term  string
 	// Token stands for what real engines derive from query and time.
 	Token string
 	// Page is the page's own address, as the third party learns it.
 	Page string
 	Hits []hit
+}
+
+// titled is a page's title in the language that the browser asks for.
+func titled(r *http.Request, term, en, fr, ru string) string {
+	switch lang, _, _ := strings.Cut(r.Header.Get("Accept-Language"), "-"); lang {
+	case "fr":
+		return term + fr
+	case "ru":
+		return term + ru
+	}
+	return term + en
 }
 
 type hit struct{ Title, Link, Text string }
@@ -48,7 +60,7 @@ func token(term string) string {
 var duckPage = template.Must(template.New("duckduckgo").Parse(`<!DOCTYPE html>
 <html lang="en"><head>
 <meta charset="utf-8"><meta name="referrer" content="origin">
-<title>{{.Term}} at DuckDuckGo</title>
+<title>{{.Title}}</title>
 <link rel="icon" href="/favicon.ico">
 <script src="/dist/p.d1fd6e7b.js"></script>
 <script src="https://links.duckduckgo.com/d.js?q={{.Term}}&amp;t=ffab&amp;l=wt-wt&amp;s=0&amp;dl=en&amp;ct=GB&amp;vqd={{.Token}}&amp;p_ent=&amp;ex=-1"></script>
@@ -73,7 +85,7 @@ func duckDuckGo() http.Handler {
 			return
 		}
 		http.SetCookie(w, &http.Cookie{Name: "l", Value: "wt-wt", Path: "/", MaxAge: 31536000, Secure: true, SameSite: http.SameSiteLaxMode, HttpOnly: true})
-		page(w, duckPage, results{Term: term, Token: token(term), Hits: hits(term)})
+		page(w, duckPage, results{Title: titled(r, term, " at DuckDuckGo", " sur DuckDuckGo", " в DuckDuckGo"), Term: term, Token: token(term), Hits: hits(term)})
 	})
 	mux.HandleFunc("GET /favicon.ico", picture)
 	mux.HandleFunc("GET /dist/", script)
@@ -91,7 +103,7 @@ func duckDuckGoLinks() http.Handler {
 var googlePage = template.Must(template.New("google").Parse(`<!DOCTYPE html>
 <html lang="en"><head>
 <meta charset="utf-8">
-<title>{{.Term}} - Google Search</title>
+<title>{{.Title}}</title>
 <link rel="icon" href="/favicon.ico">
 <script src="/xjs/_/js/k=xjs.s.en.{{.Token}}.js"></script>
 </head><body>
@@ -119,7 +131,7 @@ func google() http.Handler {
 			})
 		}
 		own := url.URL{Scheme: "https", Host: Google, Path: "/search", RawQuery: url.Values{"q": {term}}.Encode()}
-		page(w, googlePage, results{Term: term, Token: token(term), Page: own.String(), Hits: hits(term)})
+		page(w, googlePage, results{Title: titled(r, term, " - Google Search", " - Recherche Google", " - Поиск в Google"), Term: term, Token: token(term), Page: own.String(), Hits: hits(term)})
 	})
 	mux.HandleFunc("/gen_204", noContent)
 	mux.HandleFunc("GET /generate_204", noContent)
