@@ -38,6 +38,7 @@ func screenFaults() map[string]fault {
 			},
 		},
 		"never-idle":        {about: "the screen never comes to rest, as a feed that plays videos", lasts: true, do: mood(userland.ScreenNeverIdle)},
+		"moving-screen":     {about: "something moves on the screen, through which only uiautomator's compressed form comes", lasts: true, do: mood(userland.ScreenMoving)},
 		"no-window":         {about: "no window has the focus: uiautomator finds nothing", lasts: true, do: mood(userland.ScreenNoWindow)},
 		"one-node":          {about: "uiautomator shows a single empty node", lasts: true, do: mood(userland.ScreenOneNode)},
 		"ui-noise":          {about: "MIUI's messages stand before and after what uiautomator prints", lasts: true, do: mood(userland.ScreenNoise)},

@@ -487,6 +487,9 @@ func screenCases() map[string]faultCase {
 			arg: "update", during: both(sees("dumpsys window | grep mCurrentFocus", "com.android.updater/"), sees("uiautomator dump /sdcard/x.xml >/dev/null; cat /sdcard/x.xml", "MIUI 11.0.9.0 can be installed")),
 			after: lacks("dumpsys window | grep mCurrentFocus", "com.android.updater"),
 		},
+		"moving-screen": {
+			during: both(sees("uiautomator dump", "ERROR: could not get idle state."), sees("uiautomator dump --compressed", "UI hierchary dumped")), after: sees("uiautomator dump", "UI hierchary dumped"),
+		},
 		"never-idle": {during: sees("uiautomator dump", "ERROR: could not get idle state."), after: sees("uiautomator dump", "UI hierchary dumped")},
 		"no-window":  {during: sees("uiautomator dump 2>&1", "ERROR: null root node"), after: sees("uiautomator dump", "UI hierchary dumped")},
 		"one-node": {

@@ -47,6 +47,9 @@ type Screen struct {
 	hand  Hand
 	file  string
 	turn  sync.Mutex
+	// moving is true while something moved at the last look through which only the
+	// compressed form came; guarded by turn.
+	moving bool
 }
 
 // treeFiles is where dumps are written on the phone; each screen has a name of
@@ -137,14 +140,18 @@ func passing(err error) bool {
 }
 
 // Dump reads the view tree. A screen that moves is tried again, in turns with
-// uiautomator's compressed form, a bounded number of times.
+// uiautomator's compressed form, a bounded number of times. Where only that one
+// came through, it is tried first the next time: the other one loses ten seconds.
 func (s *Screen) Dump(ctx context.Context) (*Node, error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	var last error
+	first := s.moving
 	for i := range dumpAttempts {
-		root, err := s.dump(ctx, i%2 == 1)
+		compressed := (i%2 == 1) != first
+		root, err := s.dump(ctx, compressed)
 		if err == nil {
+			s.moving = compressed && (first || errors.As(last, new(*BusyError)))
 			return root, nil
 		}
 		if !passing(err) || ctx.Err() != nil {
@@ -153,6 +160,13 @@ func (s *Screen) Dump(ctx context.Context) (*Node, error) {
 		last = err
 	}
 	return nil, last
+}
+
+// lookWhole has the next look begin with the form that leaves nothing out.
+func (s *Screen) lookWhole() {
+	s.turn.Lock()
+	s.moving = false
+	s.turn.Unlock()
 }
 
 // dump runs uiautomator once. It writes to a file, because what it prints has
@@ -259,6 +273,8 @@ func (s *Screen) wait(ctx context.Context, want string, ok func(*Node) bool) err
 			if ok(root) {
 				return nil
 			}
+			// The compressed form leaves views out; what is missing may be one of them.
+			s.lookWhole()
 			last = notFound(want, root, nil)
 		case ctx.Err() != nil:
 			last.Err = ctx.Err()

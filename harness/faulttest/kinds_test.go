@@ -85,12 +85,13 @@ func kinds() map[string][]kind {
 		},
 
 		// The screen and the browser.
-		"popup":      {{}, {arg: "update"}, {arg: "anr," + moment}},
-		"lock":       {{}, {arg: moment}},
-		"never-idle": {{}, {arg: moment}},
-		"no-window":  {{}, {arg: moment}},
-		"one-node":   {{}, {arg: moment}},
-		"ui-noise":   {{clear: phases()}},
+		"popup":         {{}, {arg: "update"}, {arg: "anr," + moment}},
+		"lock":          {{}, {arg: moment}},
+		"moving-screen": {{clear: phases()}, {arg: moment, clear: phases()}},
+		"never-idle":    {{}, {arg: moment}},
+		"no-window":     {{}, {arg: moment}},
+		"one-node":      {{}, {arg: moment}},
+		"ui-noise":      {{clear: phases()}},
 
 		"wedge-uiautomator": {{arg: moment}},
 		"screen-off":        {{}, {arg: moment}},

@@ -402,7 +402,7 @@ func cmdUiautomator(_ context.Context, p *proc, args []string) int {
 	if !p.sys.pause(p.done, dumpCall) {
 		return 1
 	}
-	if code, done := p.moody(); done {
+	if code, done := p.moody(compressed); done {
 		return code
 	}
 	xml := p.sys.cfg.Screen.Dump(compressed)

@@ -8,6 +8,7 @@ type ScreenMood int
 // The moods of uiautomator.
 const (
 	ScreenNeverIdle ScreenMood = iota + 1 // what is drawn moves all the time
+	ScreenMoving                          // only the compressed form comes through what moves
 	ScreenNoWindow                        // no window has the focus
 	ScreenOneNode                         // a single empty node
 	ScreenNoise                           // messages of MIUI around what it prints
@@ -35,13 +36,13 @@ func (s *System) inMood(m ScreenMood) bool {
 
 // moody does what uiautomator does in its moods; done is true when it has come to
 // its end.
-func (p *proc) moody() (code int, done bool) {
+func (p *proc) moody(compressed bool) (code int, done bool) {
 	s := p.sys
 	switch {
 	case s.inMood(ScreenWedged):
 		<-p.done
 		return 1, true
-	case s.inMood(ScreenNeverIdle):
+	case s.inMood(ScreenNeverIdle), s.inMood(ScreenMoving) && !compressed:
 		if !s.pause(p.done, idleWait) {
 			return 1, true
 		}
