@@ -183,7 +183,7 @@ func readResults(ctx context.Context, act *harness.Act, e Engine, words string) 
 		titles = append(titles, words+t)
 	}
 	page := ui.And(ui.ByClass("android.webkit.WebView"), ui.ByTexts(titles...))
-	lost := ui.Or(ui.ByTextPart("net::ERR"), ui.ByTextPart("unusual traffic"), ui.ByTextPart("are not a robot"), ui.ByTextPart("trafic exceptionnel"), ui.ByTextPart("подозрительный трафик"))
+	lost := ui.Or(ui.ByTextPart("net::ERR"), ui.ByTextPart("unusual traffic"), ui.ByTextPart("are not a robot"), ui.ByTextPart("exceptionnel sur votre réseau"), ui.ByTextPart("подозрительный трафик"))
 	var shown *ui.Node
 	err := act.Screen.WaitUntil(wait, "the results page of "+e.Name, func(root *ui.Node) bool {
 		shown = root
