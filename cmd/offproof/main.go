@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // complain prints an error as one line.
 func complain(stderr io.Writer, err error) {
-	line, _, _ := strings.Cut(err.Error(), "\n")
+	line := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 	_, _ = fmt.Fprintf(stderr, "offproof: %s\n", visible(line))
 }
 

@@ -118,6 +118,12 @@ func (r *robot) do(words string) {
 		r.tap(first(ui.And(ui.ByText("DuckDuckGo"), ui.Checkable())))
 	case strings.HasPrefix(words, "Open \""):
 		r.tap(first(ui.ByText(quoted[1])))
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+			if root := r.tree(); root.First(ui.ByText("Help us improve Mi Browser")) != nil {
+				break
+			}
+			r.post("swipe", "x", "540", "y", "1700", "x2", "540", "y2", "1100", "ms", "300")
+		}
 	case strings.HasPrefix(words, "Tap the switch"):
 		r.tap(func(root *ui.Node) *ui.Node {
 			n, err := ui.SwitchBeside(root, quoted[1])

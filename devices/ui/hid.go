@@ -156,7 +156,10 @@ func (h *HID) await(ctx context.Context, d *devices.Device, names []string) erro
 		default:
 		}
 		if perr := pause(ctx, hidLook); perr != nil {
-			return errors.Join(perr, err)
+			if err != nil {
+				return fmt.Errorf("%w; the last look: %w", perr, err)
+			}
+			return perr
 		}
 	}
 }

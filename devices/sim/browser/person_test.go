@@ -132,12 +132,18 @@ func (p *person) look() *node {
 	return &root
 }
 
-// see waits for something to be on the screen.
+// see waits for something to be on the screen, and scrolls down a list of settings
+// when it does not come.
 func (p *person) see(fits func(*node) bool) *node {
 	p.t.Helper()
 	var found *node
+	looks := 0
 	if !p.wait(func() bool {
-		found = p.look().find(fits)
+		root := p.look()
+		found = root.find(fits)
+		if looks++; found == nil && looks%10 == 0 && root.find(byID("recycler_view")) != nil {
+			p.display.Swipe(540, 1700, 540, 1100, 300*time.Millisecond)
+		}
 		return found != nil
 	}) {
 		p.t.Fatalf("not on the screen; the screen is:\n%s", p.display.Dump(true))

@@ -115,14 +115,20 @@ func (s *settingsScreen) privacyRows() []*screen.View {
 			s.render()
 		}}
 	}
-	return []*screen.View{
+	rows := []*screen.View{
 		screen.SectionTitle(s.b.say("Privacy")),
 		screen.Preference(Package, s.b.say("Enable cookies"), "", flip(&d.cookies, s.b.renew), nil),
 		screen.Preference(Package, s.b.say("Do not track"), s.b.say("Ask sites not to track you"), flip(&d.doNotTrack, nil), nil),
+	}
+	// The genuine page is longer than the screen, and what is looked for is at its end.
+	for _, name := range []string{"Site settings", "Location", "Camera", "Microphone", "Notifications", "Pop-ups", "Saved passwords", "Autofill", "Safe browsing"} {
+		rows = append(rows, screen.Preference(Package, name, "", nil, nil))
+	}
+	return append(rows,
 		screen.SectionTitle(s.b.say("Improvement")),
 		screen.Preference(Package, s.b.say("Improve search & browsing experience"), s.b.say("Share links of sites you visit with Xiaomi"), flip(&d.shareLinks, nil), nil),
 		screen.Preference(Package, s.b.say(row.Title), s.b.say(summary), flip(&d.on, nil), nil),
-	}
+	)
 }
 
 // renew makes both modes keep cookies as the settings now say.
