@@ -1,3 +1,8 @@
+// The command under test is a process of its own, which the race detector of this
+// one does not see.
+
+//go:build !race
+
 package main_test
 
 import (
