@@ -55,6 +55,11 @@ type Step struct {
 	// Quiet is true for a step that also runs in the negative control, where
 	// nothing may be typed: opening the app, choosing a tab.
 	Quiet bool
+	// Prepares is true for a step that brings about a condition of the experiment,
+	// such as the browsing mode. Where a scenario begins with such steps they are
+	// done before the window opens: what the app sends on the way there, in a mode
+	// of which the claim may not speak, is not of this window.
+	Prepares bool
 }
 
 // An Act is what a step works with: the phone, its screen, the minting of
@@ -121,6 +126,13 @@ func (a *Act) acted() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.obs.Acts = append(a.obs.Acts, a.now())
+}
+
+// CurrentMode is the browsing mode that was recorded last.
+func (a *Act) CurrentMode() Mode {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.obs.Mode
 }
 
 // Mode records the browsing mode that a step brought about and read back.

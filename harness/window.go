@@ -67,6 +67,17 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 		return fmt.Errorf("read %s: %w", set.Name, err)
 	}
 	o.Before = &before
+	prepared := 0
+	for prepared < len(sc.Steps) && sc.Steps[prepared].Prepares {
+		prepared++
+	}
+	if err := b.steps(ctx, sc.Steps[:prepared], 0, act, o); err != nil {
+		return fmt.Errorf("before the window: %w", err)
+	}
+	p.say("%s: letting the phone settle", o.ID)
+	if err := sleep(ctx, paced(settle, p.Pace)); err != nil {
+		return fmt.Errorf("let the phone settle: %w", err)
+	}
 	if err := b.measure(ctx, &o.ClockBefore, &o.CountersBefore); err != nil {
 		return err
 	}
@@ -78,7 +89,7 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 
 	inside, abort := context.WithCancelCause(ctx)
 	stopBeacons := b.beat(inside, o, abort)
-	err = b.act(inside, sc, act, o)
+	err = b.act(inside, sc, prepared, act, o)
 	stopBeacons()
 	if cause := context.Cause(inside); cause != nil && err != nil {
 		err = cause
@@ -106,19 +117,23 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 	return nil
 }
 
-// act does the steps, the flush trigger, the wait and the final read-back.
-func (b *bench) act(ctx context.Context, sc Scenario, act *Act, o *Observation) error {
-	p := b.p
-	for i, step := range sc.Steps {
+// settle is the time that passes between the preparations and the window's
+// opening, before pace: twice what the SDKs are known to wait before they send
+// what they have queued, so that it does not come inside.
+const settle = 30 * time.Second
+
+// steps does steps in order, of which the first has a place in the scenario.
+func (b *bench) steps(ctx context.Context, steps []Step, place int, act *Act, o *Observation) error {
+	for i, step := range steps {
 		if o.Part == Quiet && !step.Quiet {
 			continue
 		}
-		act.step = i
-		p.say("%s: %s", o.ID, step.Name)
+		act.step = place + i
+		b.p.say("%s: %s", o.ID, step.Name)
 		rec := StepRecord{Name: step.Name, Start: time.Now()}
 		err := step.Do(ctx, act)
 		rec.End = time.Now()
-		b.picture(ctx, o, i, &rec)
+		b.picture(ctx, o, place+i, &rec)
 		if err != nil {
 			rec.Err = err.Error()
 		}
@@ -126,6 +141,16 @@ func (b *bench) act(ctx context.Context, sc Scenario, act *Act, o *Observation) 
 		if err != nil {
 			return fmt.Errorf("step %q: %w", step.Name, err)
 		}
+	}
+	return nil
+}
+
+// act does the steps that are left, the flush trigger, the wait and the final
+// read-back.
+func (b *bench) act(ctx context.Context, sc Scenario, prepared int, act *Act, o *Observation) error {
+	p := b.p
+	if err := b.steps(ctx, sc.Steps[prepared:], prepared, act, o); err != nil {
+		return err
 	}
 	if err := b.leave(ctx, act, o); err != nil {
 		return fmt.Errorf("leave the app: %w", err)

@@ -283,6 +283,10 @@ func TestObserveByAPerson(t *testing.T) {
 				t.Fatalf("%d observations\n%s\n%s", len(seen), out, talk)
 			}
 			for _, o := range seen {
+				// What the browser sends on its way into incognito is of no window.
+				if o.Steps[0].Name != "open an incognito tab" || !o.Steps[0].End.Before(o.Window.Open) || o.Steps[1].Start.Before(o.Window.Open) {
+					t.Errorf("%s: the window opened at %s: %+v", o.ID, o.Window.Open, o.Steps)
+				}
 				if o.Route != ui.RoutePerson || len(o.Asked) < 5 || len(o.Steps) != 2 || o.Settled.Before(o.Acts[0]) {
 					t.Errorf("%s: route %q, asked %d times, %d steps, settled %s", o.ID, o.Route, len(o.Asked), len(o.Steps), o.Settled)
 				}

@@ -131,7 +131,7 @@ func Normal() harness.Step { return tabStep("open a normal tab", harness.ModeNor
 var incognitoMark = ui.Or(ui.ByID(Package+":id/incognito_mark"), ui.ByID(Package+":id/incognito_home"))
 
 func tabStep(name string, mode harness.Mode) harness.Step {
-	return harness.Step{Name: name, Quiet: true, Do: func(ctx context.Context, act *harness.Act) error {
+	return harness.Step{Name: name, Quiet: true, Prepares: true, Do: func(ctx context.Context, act *harness.Act) error {
 		if err := open(ctx, act); err != nil {
 			return err
 		}
@@ -179,6 +179,18 @@ func article(mode harness.Mode) string {
 		return "an incognito"
 	}
 	return "a " + string(mode)
+}
+
+// stillIn reads back that the mode is the one that was brought about.
+func stillIn(ctx context.Context, act *harness.Act, when string) error {
+	got, err := readMode(ctx, act)
+	if err != nil {
+		return err
+	}
+	want := act.CurrentMode()
+	act.ReadBack("browsing mode "+when, string(want), string(got), got == want || want == harness.ModeUnknown)
+	act.Mode(got)
+	return nil
 }
 
 func readMode(ctx context.Context, act *harness.Act) (harness.Mode, error) {

@@ -114,6 +114,9 @@ func Search(e Engine) harness.Step {
 		if err := open(ctx, act); err != nil {
 			return err
 		}
+		if err := stillIn(ctx, act, "before the search"); err != nil {
+			return err
+		}
 		term, err := act.Canary(SearchWords)
 		if err != nil {
 			return err
@@ -131,7 +134,10 @@ func Search(e Engine) harness.Step {
 		if err != nil {
 			return fmt.Errorf("browser: send the search: %w", err)
 		}
-		return readResults(ctx, act, e, term.Term)
+		if err := readResults(ctx, act, e, term.Term); err != nil {
+			return err
+		}
+		return stillIn(ctx, act, "after the search")
 	}}
 }
 
