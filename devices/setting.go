@@ -300,3 +300,32 @@ func (u *settingUndo) differs(ctx context.Context, d *Device) (string, error) {
 	}
 	return "", nil
 }
+
+// A StrayProxyError says that the phone's proxy leads to its own loopback, where
+// no tunnel to a host begins: what uses the proxy is cut off from the network, or
+// goes through an app that nobody named.
+type StrayProxyError struct{ Serial, Proxy string }
+
+func (e *StrayProxyError) Error() string {
+	return fmt.Sprintf("devices: phone %s: its proxy is %s, to which no tunnel of a host belongs: apps that use it are cut off: take it away with `adb -s %s shell settings put global %s %s`", e.Serial, e.Proxy, e.Serial, proxyKey, noProxy)
+}
+
+// CheckProxy looks whether a run, here or on another host, left the phone a proxy
+// that leads nowhere: a *StrayProxyError.
+func (d *Device) CheckProxy(ctx context.Context) error {
+	value, ok, err := d.Setting(ctx, "global", proxyKey)
+	if err != nil || !ok || !ownProxy(value) {
+		return err
+	}
+	tunnels, err := d.ReverseList(ctx)
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(strings.TrimSpace(value)) // ownProxy has read it.
+	for _, t := range tunnels {
+		if strconv.Itoa(t.DevicePort) == port {
+			return nil
+		}
+	}
+	return &StrayProxyError{Serial: d.serial, Proxy: value}
+}

@@ -68,6 +68,9 @@ func (p *Phone) start(ctx context.Context) (*bench, error) {
 	if _, err := p.examine(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.Device.CheckProxy(ctx); err != nil {
+		return nil, p.infra("look at the phone's proxy", "", err)
+	}
 	if b.ids, err = p.identifiers(ctx); err != nil {
 		return nil, p.infra("read the phone's identifiers", "", err)
 	}

@@ -181,6 +181,10 @@ func vitals(ctx context.Context, row func(name, text string), d *devices.Device,
 		}
 	}
 	ok = len(health.Is(devices.Unfit)) == 0
+	if err := d.CheckProxy(ctx); err != nil {
+		row("proxy", "UNFIT: "+err.Error())
+		ok = false
+	}
 	ok = hand(ctx, row, d, route) && ok
 	for _, v := range health {
 		if v.Advice != "" {

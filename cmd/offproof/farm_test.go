@@ -182,3 +182,29 @@ func TestHoldKeepsAPhoneFromOthers(t *testing.T) {
 		t.Errorf("status %d: %s", a.status, a.stdout)
 	}
 }
+
+// A proxy that leads nowhere, left by another host or by a run whose journal is
+// gone, is named with the command that takes it away, by doctor and before a run.
+func TestStrayProxyIsNamed(t *testing.T) {
+	w := bench(t, 1)
+	p := w.Phones()[0]
+	d := devices.Open(w.ADB(), p.Serial())
+	if _, err := d.Output(t.Context(), "settings", "put", "global", "http_proxy", "localhost:18080"); err != nil {
+		t.Fatal(err)
+	}
+	const says = "settings put global http_proxy :0"
+	if out, _, status := offproof(t, nil, "doctor", "--farm", w.FarmFile()); status != 1 || !strings.Contains(out, says) {
+		t.Errorf("doctor, status %d:\n%s", status, out)
+	}
+	if _, talk, status := offproof(t, nil, "observe", "--farm", w.FarmFile(), "--arm", "on"); status != 2 || !strings.Contains(talk, says) {
+		t.Errorf("observe, status %d:\n%s", status, talk)
+	}
+	for _, proxy := range []string{":0", "192.0.2.7:3128"} {
+		if _, err := d.Output(t.Context(), "settings", "put", "global", "http_proxy", proxy); err != nil {
+			t.Fatal(err)
+		}
+		if out, _, status := offproof(t, nil, "doctor", "--farm", w.FarmFile()); status != 0 || strings.Contains(out, says) {
+			t.Errorf("%s: doctor, status %d:\n%s", proxy, status, out)
+		}
+	}
+}
