@@ -117,6 +117,7 @@ func TestParseNamesTheLine(t *testing.T) {
 		"a server of no farm":    {"version: 1\nphones:\n  - {serial: a, capture: [proxy], server: \"lab:5037\"}\n", 3, "adb: does not list"},
 		"rooted perhaps":         {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    rooted: maybe\n", 5, "true or false"},
 		"rooted null":            {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    rooted: null\n", 5, "true or false"},
+		"no such input":          {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    input: mouse\n", 5, "input, hid or person"},
 		"quarantine, no reason":  {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    quarantine: true\n", 5, "reason in words"},
 		"quarantine of nothing":  {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    quarantine: \" \"\n", 5, "reason in words"},
 		"a list":                 {"- a\n", 1, ""},

@@ -236,3 +236,38 @@ func TestUnlistedPhoneIsLeftAlone(t *testing.T) {
 		t.Errorf("the phone that is not listed was\n%sand is\n%s", before, after)
 	}
 }
+
+// TestPhoneOfAPersonIsLeftOut has a phone that only a person can operate: specs go
+// to the other one, and where there is no other the run says so at once.
+func TestPhoneOfAPersonIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := startFarm(t, "honest,honest")
+	text := string(read(t, f.file))
+	person := func(serial, text string) string {
+		return strings.Replace(text, `serial: "`+serial+`"`, `serial: "`+serial+`", input: person`, 1)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(f.file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text = person(f.serials[0], text)
+	if !strings.Contains(text, "input: person") {
+		t.Fatalf("the farm is written in another way: %s", text)
+	}
+	write(text)
+	log := filepath.Join(t.TempDir(), "log")
+	if r := f.farmSpecs(log, "one")(); r.exit != 0 {
+		t.Fatalf("exit %d\n%s", r.exit, r.output)
+	}
+	for _, n := range notes(t, log) {
+		if n.Serial != f.serials[1] {
+			t.Errorf("phone %s was used: %+v", n.Serial, n)
+		}
+	}
+	write(person(f.serials[1], text))
+	if r := f.farmSpecs(log, "one")(); r.exit == 0 || !strings.Contains(r.output, "operated by a person") {
+		t.Errorf("exit %d\n%s", r.exit, r.output)
+	}
+}
