@@ -74,6 +74,8 @@ func TestSearchByTapsAlone(t *testing.T) {
 			isSwitch := func(n *node) bool {
 				return n.ID == "android:id/checkbox" && strings.HasPrefix(n.Desc, p.Browser().Personality().Row.Title)
 			}
+			h.see(text("Enable cookies"))
+			h.run("input swipe 540 1900 540 500 300; input swipe 540 1900 540 500 300") // To the page's end.
 			if !h.see(isSwitch).Checked {
 				t.Fatal("the switch is off at first")
 			}

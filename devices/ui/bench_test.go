@@ -35,6 +35,12 @@ func BenchmarkSwitchOnMovingScreen(b *testing.B) {
 	if err := s.TapOn(b.Context(), ui.ByText("Privacy & security")); err != nil {
 		b.Fatal(err)
 	}
+	if _, err := s.WaitFor(b.Context(), ui.ByText("Enable cookies")); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.ScrollTo(b.Context(), ui.ByText("Help us improve Mi Browser")); err != nil {
+		b.Fatal(err)
+	}
 	read := func(ctx context.Context) time.Duration {
 		began := time.Now()
 		root, err := s.Dump(ctx)

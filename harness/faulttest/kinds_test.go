@@ -48,7 +48,7 @@ func kinds() map[string][]kind {
 		"stale":          {{void: always("")}},
 		"adb-down":       {{void: always("")}, {arg: moment, void: always("")}},
 		"adb-restart":    {{void: always("")}},
-		"slow-adb":       {{arg: "40ms", clear: phases()}, {arg: "2s"}, {arg: "2s," + moment}},
+		"slow-adb":       {{arg: "40ms", clear: phases()}, {arg: "700ms"}, {arg: "700ms," + moment}},
 		"hang-shell":     {{void: always("")}, {arg: moment}},
 		"lose-exit":      {{void: always("")}, {arg: moment}},
 		"cut-output":     {{void: always("")}, {arg: moment}},
