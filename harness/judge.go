@@ -37,6 +37,10 @@ func JudgeAlone(o *Observation, on *Observation, list *collector.List) Finding {
 	return f
 }
 
+// stale is the time between an ON and an OFF observation after which the one says
+// nothing any more of what the other could have heard.
+const stale = 24 * time.Hour
+
 // proves says why an ON observation is no positive control for an OFF one.
 func proves(on, off *Observation) string {
 	switch {
@@ -54,6 +58,8 @@ func proves(on, off *Observation) string {
 		return "the ON observation is of another version of the app"
 	case on.Before.program().Differs(off.Before.program()) != "":
 		return "the ON observation is of another state of the app: " + on.Before.program().Differs(off.Before.program())
+	case off.Window.Open.Sub(on.Window.Close).Abs() > stale:
+		return fmt.Sprintf("the ON observation is of another day (%s): what the collector takes, or what the app is told to send, may have changed since", on.Window.Close.Format(time.DateTime))
 	case on.Route != off.Route:
 		return fmt.Sprintf("the ON observation was operated by another route: %q, and then %q", on.Route, off.Route)
 	case !slices.Equal(blindSpots(on.Health), blindSpots(off.Health)):

@@ -16,6 +16,7 @@ import (
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/devices"
+	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness"
 	"github.com/offproof/offproof/harness/canary"
 	"github.com/offproof/offproof/harness/collector"
@@ -611,9 +612,13 @@ func TestLoneOffIsInconclusive(t *testing.T) {
 		t.Errorf("against a collected ON: %s because %q", f.Verdict, f.Because)
 	}
 	for name, change := range map[string]func(o *harness.Observation){
-		"another phone":       func(o *harness.Observation) { o.Serial = "other" },
-		"another build":       func(o *harness.Observation) { o.Build = "other" },
-		"another scenario":    func(o *harness.Observation) { o.Scenario = "other" },
+		"another phone":    func(o *harness.Observation) { o.Serial = "other" },
+		"another build":    func(o *harness.Observation) { o.Build = "other" },
+		"another scenario": func(o *harness.Observation) { o.Scenario = "other" },
+		"another route":    func(o *harness.Observation) { o.Route = ui.RoutePerson },
+		"another day": func(o *harness.Observation) {
+			o.Window.Open, o.Window.Close = o.Window.Open.Add(-25*time.Hour), o.Window.Close.Add(-25*time.Hour)
+		},
 		"another mode":        func(o *harness.Observation) { o.Mode = harness.ModeNormal },
 		"another app version": func(o *harness.Observation) { o.Before = &harness.State{Version: "1"} },
 		"another consent":     func(o *harness.Observation) { s := *o.Before; s.Consent = "declined"; o.Before = &s },
