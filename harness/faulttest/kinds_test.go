@@ -51,7 +51,7 @@ func kinds() map[string][]kind {
 		"slow-adb":       {{arg: "40ms", clear: phases()}, {arg: "700ms"}, {arg: "700ms," + moment}},
 		"hang-shell":     {{void: always("")}, {arg: moment}},
 		"lose-exit":      {{void: always("")}, {arg: moment}},
-		"cut-output":     {{void: always("")}, {arg: moment}},
+		"cut-output":     {{void: always("")}, {arg: "2000," + moment}},
 		"cut-reverse":    {{void: always("")}},
 
 		// The phone and what runs on it.
