@@ -313,7 +313,7 @@ func (k *killing) kill(name string, rng *rand.Rand) string {
 	_ = cmd.Process.Kill()
 	<-done
 	at := k.ops()
-	if len(at) == from {
+	if len(at) <= from { // Fewer where the journal was written anew meanwhile.
 		return "before the first change"
 	}
 	return "after " + at[len(at)-1]
