@@ -58,7 +58,7 @@ func kinds() map[string][]kind {
 		"kill-tcpdump":   {{void: always("tcpdump")}, {arg: "INT", void: always("tcpdump")}},
 		"tcpdump-silent": {{void: always("")}, {arg: moment}},
 		"drop-packets":   {{arg: "2", void: always("dropped")}, {arg: "40"}, {arg: "2," + moment}},
-		"full-data":      {{void: in("storage", before, during, waiting)}, {arg: moment}},
+		"full-data":      {{void: in("", before, during, waiting)}, {arg: moment}},
 		"low-battery":    {{void: always("battery")}, {arg: "4," + moment}},
 		"hot-battery":    {{void: always("temperature")}, {arg: "49," + moment}},
 		"battery-saver":  {{void: always("battery saver")}, {arg: moment}},

@@ -211,7 +211,7 @@ func (k *killing) truth() string {
 		k.t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, name := range []string{"settings", "mounts", "reverses", "grants", "files"} {
+	for _, name := range []string{"settings", "mounts", "reverses", "grants", "files", "apps"} {
 		fmt.Fprintf(&b, "%s: %s\n", name, all[name])
 	}
 	return b.String()
@@ -251,7 +251,11 @@ func (k *killing) moments(rng *rand.Rand) map[string]func(from int) bool {
 	nth := 1 + rng.IntN(changesMade) // which of the changes
 	after := time.Duration(rng.Int64N(int64(k.whole)))
 	count := func(from int, op string) (n int) {
-		for _, o := range k.ops()[min(from, len(k.ops())):] {
+		all := k.ops()
+		if len(all) < from {
+			from = 0 // The journal was written anew.
+		}
+		for _, o := range all[from:] {
 			if strings.HasPrefix(o, op+" ") {
 				n++
 			}
