@@ -21,7 +21,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/offproof/offproof/devices/adb"
 )
@@ -65,15 +67,55 @@ func (d *Device) Server() string { return d.server }
 // String names the phone in messages.
 func (d *Device) String() string { return d.serial }
 
-// Script runs a shell script as it stands. An exit status other than 0 is no
-// error; a phone lost before the status is a *LostError.
-func (d *Device) Script(ctx context.Context, script string) (Result, error) {
-	return d.client.Run(ctx, d.serial, script, nil)
+// commandLimit bounds a command that ends by itself, and inputLimit one that
+// reads something first, such as an app that is installed. A system service that
+// has hung would otherwise keep the caller for as long as the caller's own time
+// lasts, which is then missing for putting the phone back.
+const (
+	commandLimit = 90 * time.Second
+	inputLimit   = 10 * time.Minute
+)
+
+// A SilentError says that a command did not come back within its limit.
+type SilentError struct {
+	Serial, Script string
+	Limit          time.Duration
 }
 
-// ScriptInput is Script with a standard input.
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("devices: phone %s: no answer within %v to %s: look at the phone's screen, then restart it", e.Serial, e.Limit, brief(e.Script))
+}
+
+// brief is the beginning of a script, in one line.
+func brief(script string) string {
+	const most = 60
+	words := []rune(strings.Join(strings.Fields(script), " "))
+	if len(words) > most {
+		words = append(words[:most-1], '…')
+	}
+	return strconv.Quote(string(words))
+}
+
+// Script runs a shell script as it stands. An exit status other than 0 is no
+// error; a phone lost before the status is a *LostError, a script that has not
+// ended after 90 s a *SilentError.
+func (d *Device) Script(ctx context.Context, script string) (Result, error) {
+	return d.within(ctx, commandLimit, script, nil)
+}
+
+// ScriptInput is Script with a standard input, and may take ten minutes.
 func (d *Device) ScriptInput(ctx context.Context, script string, stdin io.Reader) (Result, error) {
-	return d.client.Run(ctx, d.serial, script, stdin)
+	return d.within(ctx, inputLimit, script, stdin)
+}
+
+func (d *Device) within(ctx context.Context, limit time.Duration, script string, stdin io.Reader) (Result, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	result, err := d.client.Run(limited, d.serial, script, stdin)
+	if err != nil && over(limited) != nil && over(ctx) == nil {
+		err = &SilentError{Serial: d.serial, Script: script, Limit: limit}
+	}
+	return result, err
 }
 
 // Shell runs one command with its arguments, each quoted.

@@ -1,7 +1,9 @@
 package devices
 
 import (
+	"context"
 	"io"
+	"time"
 
 	"github.com/offproof/offproof/devices/android"
 )
@@ -22,3 +24,8 @@ func ReadTables(r io.Reader, nonce string, fn func(android.SocketTable)) error {
 
 // Assess turns what a phone said, by command, into its health.
 var Assess = assess
+
+// Within runs a script as Script does, with a limit of the test's own.
+func (d *Device) Within(ctx context.Context, limit time.Duration, script string) (Result, error) {
+	return d.within(ctx, limit, script, nil)
+}

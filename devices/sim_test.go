@@ -295,3 +295,24 @@ func TestReadersOnEveryModel(t *testing.T) {
 		})
 	}
 }
+
+// TestSilentCommand tells a command that the phone never ends from a caller who
+// has no more time.
+func TestSilentCommand(t *testing.T) {
+	_, p, d := world(t)
+	if err := p.Fault(t.Context(), "hang-shell", ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Within(within(t), 200*time.Millisecond, "getprop  ro.product.model")
+	var silent *devices.SilentError
+	if !errors.As(err, &silent) || silent.Serial != p.Serial() || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want a SilentError that is not the caller's own deadline", err)
+	} else if text := err.Error(); !strings.Contains(text, `200ms to "getprop ro.product.model"`) || !strings.Contains(text, "restart it") {
+		t.Errorf("the message is %q", text)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := d.Script(short, "true"); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &silent) {
+		t.Errorf("got %v, want the caller's own deadline", err)
+	}
+}

@@ -3,16 +3,27 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/ui"
 )
 
+// answerLimit is how long a phone may take over a command that does next to
+// nothing before a window; it is not multiplied by the pace, because a busy host
+// is as slow as it is.
+const answerLimit = 15 * time.Second
+
 // examine wakes the phone and looks at its health. A phone that is unfit is an
 // *InfrastructureError with what to do about it: a battery saver, a full disk or
 // a tunnel silence a phone as thoroughly as a switch that keeps its promise.
 func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
+	// One that does not answer is not asked all the rest.
+	if ailment, err := p.Device.Look(ctx, answerLimit); ailment != devices.Healthy {
+		return nil, p.infra("examine the phone", "check the cable, look at the phone's screen, and run `offproof doctor`", fmt.Errorf("%s: %w", ailment, err))
+	}
 	// A phone that is awake takes no notice of this key, and one that refuses it
 	// is examined all the same.
 	var gate *devices.GateError

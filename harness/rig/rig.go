@@ -372,6 +372,14 @@ func (l *Lease) examine(ctx context.Context) error {
 		return err
 	}
 	l.Device = entry.Device()
+	// Where it can be mended, one that does not answer is not waited for here.
+	if l.rig.Repair {
+		if ailment, err := l.Device.Look(ctx, l.rig.repairLimits().Ask); err != nil {
+			return &harness.InfrastructureError{
+				Stage: "examine the phone", Device: l.lock.Serial(), Advice: "check the cable, and look at the phone's screen", Err: fmt.Errorf("%s: %w", ailment, err),
+			}
+		}
+	}
 	if err := l.restore(ctx); err != nil {
 		return &harness.InfrastructureError{
 			Stage: "undo what an earlier run left", Device: l.lock.Serial(), Advice: "the journal " + l.journal.Path() + " says what is still to be undone", Err: err,
@@ -418,7 +426,11 @@ func (l *Lease) putBack(ctx context.Context) error {
 		}
 		return nil
 	}
-	err := l.journal.Undo(ctx, l.Device)
+	// Each undo would wait a minute for a phone that does not answer.
+	_, err := l.Device.Look(ctx, l.rig.repairLimits().Ask)
+	if err == nil {
+		err = l.journal.Undo(ctx, l.Device)
+	}
 	if err == nil {
 		l.sweep(ctx)
 		return nil
