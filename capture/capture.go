@@ -68,8 +68,12 @@ type Trace struct {
 	Start   time.Time `json:"start"`
 	End     time.Time `json:"end"`
 	// Packets is the path of the pcap or pcapng file that was recorded, empty
-	// for a backend that records no packets. Its times are the phone's clock.
+	// for a backend that records no packets. Its times are the phone's clock,
+	// unless Clock says otherwise.
 	Packets string `json:"packets,omitempty"`
+	// Clock is how far the clock that stamped the packets is ahead of the host's,
+	// for a backend whose packets are not stamped by the phone; nil otherwise.
+	Clock *ClockOffset `json:"clock,omitempty"`
 	// Flows are the conversations that the backend itself terminated, failed
 	// ones included (a proxy's connections). Packets are not repeated here.
 	Flows []Flow `json:"flows,omitempty"`
@@ -77,6 +81,13 @@ type Trace struct {
 	Exchanges []Exchange `json:"exchanges,omitempty"`
 	Beacons   []Beacon   `json:"beacons,omitempty"`
 	Health    Health     `json:"health"`
+}
+
+// A ClockOffset is how far a clock is ahead of the host's; the truth lies within
+// Uncertainty of Ahead.
+type ClockOffset struct {
+	Ahead       time.Duration `json:"ahead"`
+	Uncertainty time.Duration `json:"uncertainty"`
 }
 
 // A Beacon is a nonce that a backend sent from the phone and recognised.

@@ -17,25 +17,17 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/packets"
 )
 
 // Name is the backend's word in farm.yaml.
 const Name = "tcpdump"
-
-// beaconZone is the zone under which nonces are asked for. "invalid" is
-// reserved, so no name below it can ever belong to anybody.
-const beaconZone = "beacon.offproof.invalid"
 
 // Errors that callers may tell apart with errors.Is.
 var (
 	// ErrNotReady is returned by Start when tcpdump did not say in time that it
 	// listens.
 	ErrNotReady = errors.New("tcpdump: did not become ready")
-	// ErrEnded is returned by Beacon when the recording is over.
-	ErrEnded = errors.New("tcpdump: recording has ended")
-	// ErrBeaconUnseen is returned by Beacon when the nonce was sent and never
-	// came back in the packets.
-	ErrBeaconUnseen = errors.New("tcpdump: beacon was not seen in the packets")
 	// ErrStillRuns is returned by Stop when the phone's tcpdump outlived it.
 	ErrStillRuns = errors.New("tcpdump: process still runs on the phone")
 )
@@ -77,12 +69,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StopWait <= 0 {
 		o.StopWait = 5 * time.Second
-	}
-	if o.BeaconTries <= 0 {
-		o.BeaconTries = 4
-	}
-	if o.BeaconWait <= 0 {
-		o.BeaconWait = 3 * time.Second
 	}
 	return o
 }
@@ -132,7 +118,7 @@ func (b *Backend) Probe(ctx context.Context) (capture.Ability, error) {
 		return capture.Ability{}, fmt.Errorf("tcpdump: list interfaces: %w", err)
 	}
 	if exit != 0 {
-		return capture.Ability{}, fmt.Errorf("tcpdump: list interfaces: exit status %d: %s", exit, excerpt(stderr))
+		return capture.Ability{}, fmt.Errorf("tcpdump: list interfaces: exit status %d: %s", exit, packets.Excerpt(stderr))
 	}
 	names := interfaces(string(out))
 	if b.o.Interface != "any" && !contains(names, b.o.Interface) {
@@ -193,14 +179,4 @@ func contains(list []string, want string) bool {
 // quote makes one word of a shell out of any text.
 func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// excerpt is the beginning of a program's words, fit for one line.
-func excerpt(b []byte) string {
-	const limit = 300
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(b[:min(len(b), limit)]), "?")), " ")
-	if s == "" {
-		return "(it said nothing)"
-	}
-	return s
 }

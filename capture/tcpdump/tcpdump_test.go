@@ -3,7 +3,6 @@ package tcpdump_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/packets"
 	"github.com/offproof/offproof/capture/tcpdump"
 )
 
@@ -257,7 +257,7 @@ func TestEarlyDeath(t *testing.T) {
 			}
 			c.die(p)
 			<-s.Done()
-			if _, err := s.Beacon(t.Context(), "after"); !errors.Is(err, tcpdump.ErrEnded) {
+			if _, err := s.Beacon(t.Context(), "after"); !errors.Is(err, packets.ErrEnded) {
 				t.Errorf("beacon after the end: %v", err)
 			}
 			read, err := s.Read(t.Context())
@@ -404,7 +404,7 @@ func TestBeaconUnseen(t *testing.T) {
 		// question for another nonce prove nothing.
 		p.send([]byte("....ping -c 1 -W 1 lost1.beacon.offproof.invalid"), dnsPacket("lost.beacon.offproof.invalid"))
 		_, err = s.Beacon(t.Context(), "lost1")
-		if !errors.Is(err, tcpdump.ErrBeaconUnseen) {
+		if !errors.Is(err, packets.ErrBeaconUnseen) {
 			t.Errorf("beacon: %v", err)
 		}
 		if n := p.ran("ping"); n != 3 {
@@ -419,7 +419,7 @@ func TestBeaconUnseen(t *testing.T) {
 		p.lostRuns = true
 		p.mu.Unlock()
 		began := time.Now()
-		if _, err = s.Beacon(t.Context(), "lost3"); !errors.Is(err, errLost) || !errors.Is(err, tcpdump.ErrBeaconUnseen) {
+		if _, err = s.Beacon(t.Context(), "lost3"); !errors.Is(err, errLost) || !errors.Is(err, packets.ErrBeaconUnseen) {
 			t.Errorf("beacon on a phone that is gone: %v", err)
 		}
 		if d := time.Since(began); d >= 3*time.Second {
@@ -453,112 +453,6 @@ func TestTwoSessionsShareAFolder(t *testing.T) {
 	}
 }
 
-func TestAFileThatCannotBeWrittenIsSaid(t *testing.T) {
-	p := newPhone()
-	s := start(t, p)
-	if _, err := s.Beacon(t.Context(), "before"); err != nil {
-		t.Fatal(err)
-	}
-	tcpdump.CloseFile(s)
-	if _, err := s.Beacon(t.Context(), "after"); !errors.Is(err, tcpdump.ErrEnded) {
-		t.Errorf("beacon: %v: what was not written was not recorded", err)
-	}
-	trace, err := s.Stop(t.Context())
-	if err == nil || !trace.Health.Truncated || !strings.Contains(strings.Join(trace.Health.Problems, " "), "writing the packets failed") {
-		t.Errorf("health %+v, %v", trace.Health, err)
-	}
-	if p.alive {
-		t.Error("tcpdump was left running")
-	}
-}
-
-// FuzzSplit: whatever the chunks, the records are the same, none is invented,
-// and nothing is lost.
-func FuzzSplit(f *testing.F) {
-	good := append(fileHeader(), record(dnsPacket("a.example"))...)
-	good = append(good, record([]byte("x"))...)
-	f.Add(good, 3)
-	f.Add(good[:len(good)-1], 16)
-	f.Add([]byte{0xa1, 0xb2, 0xc3, 0xd4}, 1)
-	f.Add(append(fileHeader(), bytes.Repeat([]byte{0xff}, 40)...), 5)
-	f.Fuzz(func(t *testing.T, b []byte, size int) {
-		size = max(1, size%4096)
-		wholeA, packetsA, restA, errA := tcpdump.Split([][]byte{b})
-		var chunks [][]byte
-		for c := b; len(c) > 0; c = c[min(size, len(c)):] {
-			chunks = append(chunks, c[:min(size, len(c))])
-		}
-		wholeB, packetsB, _, errB := tcpdump.Split(chunks)
-		if !bytes.Equal(wholeA, wholeB) || len(packetsA) != len(packetsB) || (errA == nil) != (errB == nil) {
-			t.Fatalf("chunks change the outcome: %d/%d bytes, %v/%v", len(wholeA), len(wholeB), errA, errB)
-		}
-		if !bytes.Equal(append(append([]byte(nil), wholeA...), restA...), b) {
-			t.Fatal("bytes were lost or invented")
-		}
-		total := 0
-		for i := range packetsA {
-			total += 16 + len(packetsA[i])
-			if !bytes.Equal(packetsA[i], packetsB[i]) {
-				t.Fatal("a packet changed")
-			}
-		}
-		if len(wholeA) > 0 && total+24 != len(wholeA) {
-			t.Fatalf("records of %d bytes in %d", total, len(wholeA))
-		}
-	})
-}
-
-// FuzzHolds compares the scanner with a slow and plain one.
-func FuzzHolds(f *testing.F) {
-	f.Add(dnsPacket("abc1.beacon.offproof.invalid"), "abc1")
-	f.Add([]byte("\x04\x04abc1\x06beacon\x08offproof\x07invalid"), "abc1")
-	f.Add([]byte{}, "z")
-	f.Fuzz(func(t *testing.T, packet []byte, nonce string) {
-		if !tcpdump.ValidNonce(nonce) {
-			return
-		}
-		pattern := tcpdump.WireName(nonce)
-		lower := bytes.Map(func(r rune) rune { return r }, nil)
-		for _, c := range packet {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			lower = append(lower, c)
-		}
-		if got, want := tcpdump.Holds(packet, pattern), bytes.Contains(lower, pattern); got != want {
-			t.Fatalf("holds %v, want %v", got, want)
-		}
-		if !tcpdump.Holds(append(packet, dnsPacket(nonce+".beacon.offproof.invalid")...), pattern) {
-			t.Fatal("a beacon was missed")
-		}
-	})
-}
-
-func FuzzCounters(f *testing.F) {
-	f.Add("12 packets captured")
-	f.Add("1 packet dropped by kernel")
-	f.Add("-1 packets captured")
-	f.Add("tcpdump: 5 packets")
-	f.Fuzz(func(t *testing.T, line string) {
-		a, b, c, d := tcpdump.Counters(line)
-		said := 0
-		for _, n := range []int64{a, b, c, d} {
-			if n < -1 {
-				t.Fatalf("a negative count out of %q", line)
-			}
-			if n >= 0 {
-				said++
-				if !strings.Contains(line, "packet") {
-					t.Fatalf("%d out of %q", n, line)
-				}
-			}
-		}
-		if said > 1 {
-			t.Fatalf("%d counts out of one line", said)
-		}
-	})
-}
-
 func FuzzInterfaces(f *testing.F) {
 	f.Add("Inter-| Receive\n face |bytes\n    lo: 1 2\n wlan0: 3 4\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -568,14 +462,4 @@ func FuzzInterfaces(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestSplitReadsBothByteOrders(t *testing.T) {
-	b := binary.BigEndian.AppendUint32(nil, 0xa1b23c4d)
-	b = append(b, make([]byte, 20)...)
-	b = append(b, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3, 'a', 'b', 'c')
-	_, packets, rest, err := tcpdump.Split([][]byte{b})
-	if err != nil || len(rest) != 0 || len(packets) != 1 || string(packets[0]) != "abc" {
-		t.Errorf("%q %q %v", packets, rest, err)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/packets"
 	"github.com/offproof/offproof/capture/tcpdump"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/internal/peers"
@@ -63,8 +64,8 @@ func (b *bench) dumping(t *testing.T) string {
 	return strings.TrimSpace(string(r.Stdout))
 }
 
-// packets is what the system's tcpdump reads in a file of ours.
-func packets(t *testing.T, file string, filter ...string) string {
+// readPackets is what the system's tcpdump reads in a file of ours.
+func readPackets(t *testing.T, file string, filter ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), peers.Require(t, "tcpdump"), append([]string{"-n", "-A", "-r", file}, filter...)...) //nolint:gosec // The test's own file.
 	var out, errs bytes.Buffer
@@ -88,7 +89,7 @@ func TestCapture(t *testing.T) {
 			t.Errorf("beacon: %+v, %v", beacon, err)
 		}
 		read, err := s.Read(t.Context())
-		if err != nil || !strings.Contains(packets(t, read.Packets), "/planted-one") {
+		if err != nil || !strings.Contains(readPackets(t, read.Packets), "/planted-one") {
 			t.Errorf("what was sent before the beacon is not in what is read after it: %+v, %v", read.Health, err)
 		}
 		if _, err := b.Output(t.Context(), "ping", "-c", "3", "-i", "0.2", worldAddress); err != nil {
@@ -111,16 +112,16 @@ func TestCapture(t *testing.T) {
 		if left := b.dumping(t); left != "" {
 			t.Errorf("tcpdump still runs as %s", left)
 		}
-		text := packets(t, trace.Packets)
+		text := readPackets(t, trace.Packets)
 		for _, part := range []string{"first.example", "/planted-one", "last.example", "/planted-two", "nonce1.beacon.offproof.invalid", "nonce2.beacon.offproof.invalid"} {
 			if !strings.Contains(text, part) {
 				t.Errorf("%s is not in the packets", part)
 			}
 		}
-		if n := strings.Count(packets(t, trace.Packets, "icmp[icmptype]=icmp-echo"), "ICMP echo request"); n != 3 {
+		if n := strings.Count(readPackets(t, trace.Packets, "icmp[icmptype]=icmp-echo"), "ICMP echo request"); n != 3 {
 			t.Errorf("%d of 3 echo requests are in the packets", n)
 		}
-		if all := strings.Count(packets(t, trace.Packets, "not", "net", "10.77.0.0/24", "and", "not", "ip6", "and", "not", "arp"), "\nIP "); all != 0 {
+		if all := strings.Count(readPackets(t, trace.Packets, "not", "net", "10.77.0.0/24", "and", "not", "ip6", "and", "not", "arp"), "\nIP "); all != 0 {
 			t.Errorf("%d packets are of another network", all)
 		}
 	})
@@ -135,7 +136,7 @@ func TestCaptureIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-s.Done()
-		if _, err := s.Beacon(t.Context(), "toolate"); !errors.Is(err, tcpdump.ErrEnded) {
+		if _, err := s.Beacon(t.Context(), "toolate"); !errors.Is(err, packets.ErrEnded) {
 			t.Errorf("a beacon after the end: %v", err)
 		}
 		trace, err := s.Stop(t.Context())
@@ -164,7 +165,7 @@ func TestCaptureLosesItsPhone(t *testing.T) {
 		if left := b.dumping(t); left != "" {
 			t.Errorf("tcpdump still runs as %s", left)
 		}
-		if _, err := os.Stat(trace.Packets); err != nil || !strings.Contains(packets(t, trace.Packets), "before.beacon.offproof.invalid") {
+		if _, err := os.Stat(trace.Packets); err != nil || !strings.Contains(readPackets(t, trace.Packets), "before.beacon.offproof.invalid") {
 			t.Errorf("what came before the end is gone: %v", err)
 		}
 	})

@@ -26,6 +26,7 @@ var tiers = map[string]place{
 	"devices/android": {1, nil, "readers of the phone's texts are pure functions over text"},
 
 	"capture/dissect":   {2, nil, "packets become flows by the packets alone, never by what somebody hopes to find in them"},
+	"capture/packets":   {2, nil, "filing packets must not know where they come from nor what they mean"},
 	"capture/payload":   {2, nil, "peeling a body must not know whose body it is"},
 	"capture/telemetry": {2, []string{"capture/payload"}, "an SDK's format is a fact of the wire, not a judgement"},
 	"devices":           {2, nil, "driving a phone must not know what is being looked for"},
