@@ -224,8 +224,18 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	}
 }
 
-// read dissects a packet file and moves its times to the host's clock.
-func (b *bench) read(t *capture.Trace, offset time.Duration) {
+// stamped is how far the clock of a trace's packets is ahead of the host's: the
+// phone's, unless the trace has one of its own.
+func stamped(t capture.Trace, phone time.Duration) time.Duration {
+	if t.Clock != nil {
+		return t.Clock.Ahead
+	}
+	return phone
+}
+
+// read dissects a packet file and moves its times to the host's clock. phone is
+// how far the phone's is ahead.
+func (b *bench) read(t *capture.Trace, phone time.Duration) {
 	if t.Packets == "" {
 		return
 	}
@@ -244,7 +254,7 @@ func (b *bench) read(t *capture.Trace, offset time.Duration) {
 	if c == nil {
 		return
 	}
-	shift(c, -offset)
+	shift(c, -stamped(*t, phone))
 	t.Health.SkippedBytes += c.Health.SkippedBytes
 	t.Health.Truncated = t.Health.Truncated || c.Health.Truncated
 	t.Health.Problems = append(t.Health.Problems, c.Health.Problems...)
@@ -355,14 +365,13 @@ func longestLag(f Finding) time.Duration {
 func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	var all []capture.Flow
 	var exchanges []capture.Exchange
-	notes := notesOf(ev, obs)
 	for _, t := range ev.Traces {
 		all = append(all, t.Flows...)
 		exchanges = append(exchanges, t.Exchanges...)
 		if c := ev.Packets[t.Backend]; c != nil {
 			all = append(all, c.Flows...)
 			exchanges = append(exchanges, c.Exchanges...)
-			if err := b.p.keepPackets(t, notes); err != nil {
+			if err := b.p.keepPackets(t, notesOf(ev, obs, t)); err != nil {
 				return err
 			}
 		}
@@ -384,8 +393,8 @@ func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 }
 
 // notesOf makes the file readable in Wireshark: names of addresses, and a
-// comment where each window and step begins.
-func notesOf(ev *Evidence, obs []*Observation) dissect.Notes {
+// comment where each window and step begins, by the clock of the trace.
+func notesOf(ev *Evidence, obs []*Observation, t capture.Trace) dissect.Notes {
 	n := dissect.Notes{Application: "offproof", Names: map[netip.Addr][]string{}}
 	for _, c := range ev.Packets {
 		for _, l := range c.Lookups {
@@ -402,8 +411,9 @@ func notesOf(ev *Evidence, obs []*Observation) dissect.Notes {
 		}
 		offset := time.Duration(0)
 		if o.ClockBefore != nil {
-			offset = o.ClockBefore.Offset // The file keeps the phone's clock.
+			offset = o.ClockBefore.Offset
 		}
+		offset = stamped(t, offset) // The file keeps its clock.
 		add := func(at time.Time, text string) {
 			n.Comments = append(n.Comments, dissect.Comment{At: at.Add(offset), Text: text})
 		}

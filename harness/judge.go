@@ -206,6 +206,7 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 		}
 	}
 	doubts = append(doubts, v.recordDoubts(o)...)
+	doubts = append(doubts, v.disagreements(o)...)
 	for i := range v.flows {
 		f := &v.flows[i]
 		if f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
@@ -240,8 +241,10 @@ func windowDoubts(o *Observation) []string {
 func (v *view) recordDoubts(o *Observation) []string {
 	var out []string
 	skipped := map[string]int64{}
-	for i := range v.flows {
-		skipped[v.flows[i].Backend] += v.flows[i].SkippedBytes
+	for _, list := range [][]flow{v.flows, v.copies} {
+		for i := range list {
+			skipped[list[i].Backend] += list[i].SkippedBytes
+		}
 	}
 	for _, t := range o.evidence.Traces {
 		if n := t.Health.SkippedBytes - skipped[t.Backend]; n > 0 {
@@ -306,6 +309,9 @@ func traceDoubts(o *Observation, t capture.Trace) []string {
 	}
 	if t.Packets != "" && o.evidence.Packets[t.Backend] == nil {
 		say("its packets were recorded, and could not be read")
+	}
+	if c := t.Clock; c != nil && (c.Uncertainty > clockLimit || c.Uncertainty < 0) {
+		say("its clock could not be measured well enough to say what lies in the window")
 	}
 	if h.Dropped != nil && *h.Dropped != 0 {
 		say("%d packets were dropped", *h.Dropped)

@@ -20,9 +20,11 @@ import (
 // A view is the evidence of a trial, read once for all its observations:
 // flows with their owners, messages with their leaves and sightings.
 type view struct {
-	list     *collector.List
-	all      []*Observation
-	flows    []flow
+	list  *collector.List
+	all   []*Observation
+	flows []flow
+	// copies are further recordings of the same conversations.
+	copies   []flow
 	messages []message
 	// shams are the forms in which a term was seen that nobody typed.
 	shams map[string]bool
@@ -230,7 +232,7 @@ func newView(all []*Observation, list *collector.List) *view {
 			x.org, x.purpose = ind.Organisation, ind.Purpose
 		}
 		_, x.twice = index[key{backend, f.ID, packets}]
-		index[key{backend, f.ID, packets}] = len(v.flows)
+		index[key{backend, f.ID, packets}] = 0
 		v.flows = append(v.flows, x)
 	}
 	for _, t := range ev.Traces {
@@ -243,8 +245,28 @@ func newView(all []*Observation, list *collector.List) *view {
 			}
 		}
 	}
+	said := map[key]int{}
+	for backend, c := range ev.Packets {
+		for i := range c.Exchanges {
+			said[key{backend, c.Exchanges[i].Flow, true}]++
+		}
+		for i := range c.Lookups {
+			said[key{backend, c.Lookups[i].Flow, true}]++
+		}
+	}
+	v.flows, v.copies = findCopies(v.flows, func(f *flow) int { return said[key{f.Backend, f.ID, true}] })
+	for i := range v.flows {
+		index[key{v.flows[i].Backend, v.flows[i].ID, v.flows[i].packets}] = i
+	}
+	for i := range v.copies {
+		index[key{v.copies[i].Backend, v.copies[i].ID, true}] = -1
+	}
+	// find is nil for a copy, whose messages are read in the original.
 	find := func(backend, id string, packets bool) (f *flow, lost bool) {
 		if i, ok := index[key{backend, id, packets}]; ok {
+			if i < 0 {
+				return nil, false
+			}
 			return &v.flows[i], false
 		}
 		return &flow{Flow: capture.Flow{ID: id, Backend: backend, End: forever()}}, true
@@ -257,7 +279,9 @@ func newView(all []*Observation, list *collector.List) *view {
 		// instrument says so.
 		ex.RequestTruncated = ex.RequestTruncated || ex.BytesUp > int64(len(ex.RequestBody))
 		m := message{ex: ex}
-		m.flow, m.lost = find(backend, ex.Flow, packets)
+		if m.flow, m.lost = find(backend, ex.Flow, packets); m.flow == nil {
+			return
+		}
 		m.date()
 		if u, err := url.Parse(ex.URL); err == nil && u.Hostname() != "" {
 			m.host, m.path = strings.ToLower(u.Hostname()), u.EscapedPath()
@@ -293,7 +317,9 @@ func newView(all []*Observation, list *collector.List) *view {
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
 			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
-			m.flow, m.lost = find(t.Backend, l.Flow, true)
+			if m.flow, m.lost = find(t.Backend, l.Flow, true); m.flow == nil {
+				continue
+			}
 			m.date()
 			v.message(m, finder, beacons)
 		}

@@ -108,13 +108,17 @@ func (r *Recorder) ask(ctx context.Context, name string, seen <-chan moment) (mo
 type clock struct {
 	least, most time.Duration
 	ticks       int
-	moved       bool // no one offset fits all beacons
+	moved       bool // it was set, or runs badly
 }
+
+// drift is how far apart what two beacons say of a clock may be: two clocks that
+// nobody keeps together drift by seconds in a day.
+const drift = 500 * time.Millisecond
 
 func (c *clock) tick(stamp, sent, seen time.Time) {
 	least, most := stamp.Sub(seen), stamp.Sub(sent)
 	if c.ticks > 0 && (least > c.most || most < c.least) {
-		c.moved = true
+		c.moved = c.moved || least-c.most > drift || c.least-most > drift
 		least, most = min(least, c.least), max(most, c.most)
 	} else if c.ticks > 0 {
 		least, most = max(least, c.least), min(most, c.most)

@@ -207,6 +207,9 @@ type How struct {
 	Early bool
 	// Lost is true when its last packets may be missing.
 	Lost bool
+	// Cut is true when this side ended it, after it had heard all that it waited
+	// for, so that an unfinished record at its end is no loss.
+	Cut bool
 	// Dropped is how many packets the source says it lost, nil when it does not
 	// say; Captured how many it says it handed over, nil likewise.
 	Dropped, Captured *int64
@@ -221,6 +224,9 @@ func (r *Recorder) End(how How) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = time.Now()
+	if how.Cut && r.split.order != nil {
+		r.split.rest = nil
+	}
 	if len(r.split.rest) > 0 {
 		// What is left of a record is still evidence; the file then ends inside
 		// one, and says so.

@@ -43,14 +43,14 @@ func (s *splitter) feed(chunk []byte, each func(packet []byte, at time.Time)) (w
 	s.rest = append(s.rest, chunk...)
 	at := 0
 	if s.order == nil {
+		if bytes.HasPrefix(s.rest, []byte(blockHeader)) {
+			return nil, errPcapng
+		}
 		if len(s.rest) < fileHeaderLen {
 			return nil, nil
 		}
 		order, nano, ok := byteOrder(s.rest)
 		if !ok {
-			if bytes.HasPrefix(s.rest, []byte(blockHeader)) {
-				return nil, errPcapng
-			}
 			return nil, errNotPcap
 		}
 		s.order, s.nano, at = order, nano, fileHeaderLen

@@ -22,6 +22,8 @@ import (
 //	                                  a finger and the keys of a person, whom no gate stops
 //	POST /phones/SERIAL/faults/NAME   a fault of Faults; ?arg= is its argument, ?after= its time
 //	POST /adb/stop, /adb/start        the ADB server
+//	POST /gateway/cut                 ends every recording at the access point
+//	POST /gateway/clock?ahead=        puts its clock before the host's
 //	GET  /ledger                      what every simulated host received
 type control struct {
 	ln     net.Listener
@@ -45,6 +47,15 @@ func openControl(ctx context.Context, w *World, addr string) (*control, error) {
 		if err := w.StartADB(r.Context()); err != nil {
 			http.Error(rw, err.Error(), http.StatusConflict)
 		}
+	})
+	mux.HandleFunc("POST /gateway/cut", func(http.ResponseWriter, *http.Request) { w.CutGateway() })
+	mux.HandleFunc("POST /gateway/clock", func(rw http.ResponseWriter, r *http.Request) {
+		ahead, err := time.ParseDuration(r.URL.Query().Get("ahead"))
+		if err != nil {
+			http.Error(rw, "ahead= must be a time such as 90s", http.StatusConflict)
+			return
+		}
+		w.SetGatewayClock(ahead)
 	})
 	mux.HandleFunc("GET /ledger", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.Ledger().Entries()) })
 	c.server = &http.Server{Handler: sameHost(mux), ReadHeaderTimeout: 10 * time.Second}

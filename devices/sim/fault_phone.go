@@ -16,6 +16,13 @@ func phoneFaults() map[string]fault {
 	return map[string]fault{
 		"kill-tcpdump":   {about: "kills every tcpdump on the phone", takes: "a signal, KILL unless given", do: event(killTCPDump)},
 		"tcpdump-silent": {about: "tcpdump runs and shows nothing more", lasts: true, do: toggle(func(p *Phone, on bool) { p.sys.SetTapSilent(on) })},
+		"hide-packets": {about: "the kernel keeps the packets of a port from tcpdump", lasts: true, takes: "the port, 5222 unless given", do: func(_ context.Context, p *Phone, value string) (undo, error) {
+			port, err := number(value, 5222, 1, 65535)
+			if err != nil {
+				return nil, fmt.Errorf("sim: hide-packets: %w", err)
+			}
+			return func(context.Context) error { return p.sys.SetTapHides("") }, p.sys.SetTapHides("port " + strconv.Itoa(port))
+		}},
 		"drop-packets": {about: "tcpdump loses every n-th packet, and says so", lasts: true, takes: "n, 0 ends it", do: func(_ context.Context, p *Phone, value string) (undo, error) {
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 0 {

@@ -373,6 +373,9 @@ func phoneCases() map[string]faultCase {
 	packets := func(b bench, filter string) string {
 		return b.run("tcpdump -c 1 -i wlan0 -w /data/local/tmp/one " + filter + " 2>/data/local/tmp/said & sleep 0.1; ping -c 8 -i 0.01 duckduckgo.com >/dev/null; kill -TERM $!; wait $!; cat /data/local/tmp/said")
 	}
+	asked := func(b bench, name string) string {
+		return b.run("tcpdump -i wlan0 -w /data/local/tmp/one udp port 53 2>/data/local/tmp/said & sleep 0.1; ping -c 1 -W 1 " + name + ".offproof.invalid; kill -TERM $!; wait $!; cat /data/local/tmp/said")
+	}
 	return map[string]faultCase{
 		"kill-tcpdump": {
 			before: func(t *testing.T, b bench) { b.capture(t, "tcpdump -i wlan0 -U -w /data/local/tmp/f") },
@@ -388,6 +391,22 @@ func phoneCases() map[string]faultCase {
 			},
 			after: func(t *testing.T, b bench) {
 				if said := packets(b, "icmp"); !strings.Contains(said, "1 packet captured") {
+					t.Errorf("tcpdump says %q", said)
+				}
+			},
+		},
+		"hide-packets": {
+			arg: "53",
+			during: func(t *testing.T, b bench) {
+				if said := asked(b, "hidden"); !strings.Contains(said, "0 packets captured") {
+					t.Errorf("tcpdump says %q", said)
+				}
+				if said := packets(b, "icmp"); !strings.Contains(said, "1 packet captured") {
+					t.Errorf("of others tcpdump says %q", said)
+				}
+			},
+			after: func(t *testing.T, b bench) {
+				if said := asked(b, "shown"); strings.Contains(said, "0 packets captured") {
 					t.Errorf("tcpdump says %q", said)
 				}
 			},

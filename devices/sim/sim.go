@@ -113,6 +113,9 @@ type PhoneConfig struct {
 	Faults []PlannedFault
 	// DualApps gives the phone a second user, 999, who has the browser as well.
 	DualApps bool
+	// Capture are the instruments that farm.yaml lists for the phone; none means
+	// tcpdump and proxy.
+	Capture []string
 }
 
 // A World is a running farm.
@@ -123,6 +126,7 @@ type World struct {
 	adb     *door.Server
 	socks   net.Listener
 	control *control
+	gateway *gateway
 	phones  []*Phone
 	dir     string
 	made    bool // dir is ours to remove
@@ -190,6 +194,9 @@ func (w *World) start(ctx, life context.Context) error {
 			}
 		}
 		w.adb.Add(p.daemon, adbd.Device)
+	}
+	if w.gateway, err = openGateway(ctx, w); err != nil {
+		return fmt.Errorf("sim: open the gateway's door: %w", err)
 	}
 	if w.socks, err = listen(ctx, w.cfg.SOCKS); err != nil {
 		return fmt.Errorf("sim: open the SOCKS door: %w (choose another port, or 0 for a free one)", err)
@@ -285,10 +292,15 @@ func (w *World) FarmYAML() []byte { return w.farmYAML(w.ADB(), (*Phone).Serial) 
 func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\nadb: [{server: %q}]\nphones:\n", server)
-	for _, p := range w.phones {
-		fmt.Fprintf(&b, "  - {serial: %q, capture: [tcpdump, proxy], note: %q}\n", serial(p), "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
+	for i, p := range w.phones {
+		capture := w.cfg.Phones[i].Capture
+		if len(capture) == 0 {
+			capture = []string{"tcpdump", "proxy"}
+		}
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], note: %q}\n", serial(p), strings.Join(capture, ", "), "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
 	}
-	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n", w.SOCKS(), w.cfg.Pace, w.cfg.Floor)
+	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n",
+		w.SOCKS(), w.gateway.command(), w.cfg.Pace, w.cfg.Floor)
 	return []byte(b.String())
 }
 
@@ -324,6 +336,9 @@ func (w *World) Close() error {
 		w.stop()
 		if w.control != nil {
 			w.closed = errors.Join(w.closed, w.control.close())
+		}
+		if w.gateway != nil {
+			w.closed = errors.Join(w.closed, w.gateway.close())
 		}
 		if w.adb != nil {
 			w.adb.Stop()

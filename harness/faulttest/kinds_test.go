@@ -56,6 +56,7 @@ func kinds() map[string][]kind {
 
 		// The phone and what runs on it.
 		"kill-tcpdump":   {{void: always("tcpdump")}, {arg: "INT", void: always("tcpdump")}},
+		"hide-packets":   {{arg: "5222"}},
 		"tcpdump-silent": {{void: always("")}, {arg: moment}},
 		"drop-packets":   {{arg: "2", void: always("dropped")}, {arg: "40"}, {arg: "2," + moment}},
 		"full-data":      {{void: in("", before, during, waiting)}, {arg: moment}},

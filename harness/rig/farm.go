@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/offproof/offproof/capture/gateway"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
 	"github.com/offproof/offproof/devices/ui"
@@ -33,7 +34,11 @@ const FarmVariable = "OFFPROOF_FARM"
 const (
 	CaptureTCPDump = "tcpdump"
 	CaptureProxy   = "proxy"
+	CaptureGateway = "gateway"
 )
+
+// captures are all of them.
+func captures() []string { return []string{CaptureTCPDump, CaptureProxy, CaptureGateway} }
 
 // A Farm is what farm.yaml says of the bench.
 type Farm struct {
@@ -43,6 +48,9 @@ type Farm struct {
 	Servers []string
 	Phones  []FarmPhone
 	Uplink  Uplink
+	// Gateway is the command that records at the lab's access point, with {mac}
+	// in the place of a phone's hardware address; empty where there is none.
+	Gateway []string
 	// Pace multiplies every delay; Floor is the shortest quiet window, before
 	// the pace.
 	Pace  float64
@@ -60,6 +68,9 @@ type FarmPhone struct {
 	Capture []string
 	// Interface is the network interface to record, empty for wlan0.
 	Interface string
+	// MAC is the phone's hardware address in the lab's network, empty where the
+	// phone is to be asked.
+	MAC string
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
 	// Server is the ADB server, host:port, to which the phone is attached; empty
@@ -104,6 +115,7 @@ type farmFile struct {
 		Serial    yaml.Node   `yaml:"serial"`
 		Capture   []yaml.Node `yaml:"capture"`
 		Interface yaml.Node   `yaml:"interface"`
+		MAC       yaml.Node   `yaml:"mac"`
 		Note      yaml.Node   `yaml:"note"`
 		Server    yaml.Node   `yaml:"server"`
 		Region    yaml.Node   `yaml:"region"`
@@ -118,7 +130,9 @@ type farmFile struct {
 		SOCKS5 yaml.Node `yaml:"socks5"`
 		Roots  yaml.Node `yaml:"roots"`
 	} `yaml:"uplink"`
-	Gateway  yaml.Node `yaml:"gateway"`
+	Gateway struct {
+		Command yaml.Node `yaml:"command"`
+	} `yaml:"gateway"`
 	Pace     yaml.Node `yaml:"pace"`
 	Floor    yaml.Node `yaml:"floor"`
 	State    yaml.Node `yaml:"state"`
@@ -232,6 +246,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 	if len(f.Servers) == 0 {
 		f.Servers = []string{adb.DefaultAddr}
 	}
+	p.gateway(file, f)
 	p.phones(file, f)
 	f.Uplink.SOCKS5 = p.text(&file.Uplink.SOCKS5, "socks5")
 	if s := f.Uplink.SOCKS5; s != "" && !strings.Contains(s, ":") {
@@ -239,9 +254,6 @@ func (p *parser) farm(file *farmFile) *Farm {
 	}
 	if r := p.text(&file.Uplink.Roots, "roots"); r != "" {
 		f.Uplink.Roots = p.absolute(r)
-	}
-	if file.Gateway.Kind != 0 {
-		p.fail(&file.Gateway, "gateway: capture at the access point is not built yet; remove it and list what the phones can do under capture")
 	}
 	if n := &file.Pace; n.Kind != 0 {
 		if err := n.Decode(&f.Pace); err != nil || !(f.Pace > 0 && f.Pace <= 100) {
@@ -267,6 +279,24 @@ func (p *parser) farm(file *farmFile) *Farm {
 	return f
 }
 
+// gateway reads the command that reaches the access point.
+func (p *parser) gateway(file *farmFile, f *Farm) {
+	n := &file.Gateway.Command
+	if n.Kind == 0 {
+		return
+	}
+	if err := n.Decode(&f.Gateway); err != nil || n.Kind != yaml.SequenceNode {
+		p.fail(n, "gateway: command must be a list of a program and its arguments, such as [ssh, lab-ap, tcpdump, -i, wlan0, -U, -w, \"-\", ether, host, \"{mac}\"]")
+		return
+	}
+	if why := gateway.CheckCommand(f.Gateway); why != "" {
+		p.fail(n, "gateway: command: %s", why)
+	}
+	if program := f.Gateway; len(program) > 0 && strings.ContainsRune(program[0], filepath.Separator) {
+		f.Gateway[0] = p.absolute(program[0])
+	}
+}
+
 func (p *parser) phones(file *farmFile, f *Farm) {
 	seen := map[string]bool{}
 	hooks := p.hooks(&file.Hooks)
@@ -282,10 +312,18 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		seen[phone.Serial] = true
 		for j := range row.Capture {
 			n := &row.Capture[j]
-			if !slices.Contains([]string{CaptureTCPDump, CaptureProxy}, n.Value) {
-				p.fail(n, "capture %q is not known; this version has %s and %s", n.Value, CaptureTCPDump, CaptureProxy)
+			switch {
+			case !slices.Contains(captures(), n.Value):
+				p.fail(n, "capture %q is not known; this version has %s", n.Value, strings.Join(captures(), ", "))
+			case slices.Contains(phone.Capture, n.Value):
+				p.fail(n, "capture %s is listed twice", n.Value)
+			case n.Value == CaptureGateway && len(f.Gateway) == 0:
+				p.fail(n, "capture gateway needs gateway: {command: [...]} in this file, which says how the access point is reached")
 			}
 			phone.Capture = append(phone.Capture, n.Value)
+		}
+		if phone.MAC = p.text(&row.MAC, "mac"); phone.MAC != "" && gateway.ParseMAC(phone.MAC) == "" {
+			p.fail(&row.MAC, "mac %q is no hardware address such as f4:60:e2:01:02:03", phone.MAC)
 		}
 		phone.Server = p.text(&row.Server, "server")
 		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/gateway"
 	"github.com/offproof/offproof/capture/proxy"
 	"github.com/offproof/offproof/capture/tcpdump"
 	"github.com/offproof/offproof/devices"
@@ -519,6 +520,8 @@ func (l *Lease) backend(name string) (capture.Backend, error) {
 	switch name {
 	case CaptureTCPDump:
 		return tcpdump.New(streams{l.Device}, tcpdump.Options{Interface: l.config.Interface}), nil
+	case CaptureGateway:
+		return gateway.New(streams{l.Device}, gateway.Options{Command: l.rig.Farm.Gateway, MAC: l.config.MAC, Interface: l.config.Interface}), nil
 	case CaptureProxy:
 		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots}), nil
 	default:

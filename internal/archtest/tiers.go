@@ -52,8 +52,9 @@ var tiers = map[string]place{
 	"harness/report": {7, nil, "a report is made from sealed evidence, without a bench"},
 	"harness/suite":  {7, []string{"harness/rig", "harness/report"}, "only here do the bench and Ginkgo meet"},
 
-	"devices/adbdtest":  {8, nil, "it tries what ships on a genuine daemon, and nothing builds on it"},
-	"harness/faulttest": {8, nil, "it tries what ships on phones that break, and nothing builds on it"},
+	"devices/adbdtest":    {8, nil, "it tries what ships on a genuine daemon, and nothing builds on it"},
+	"harness/capturetest": {8, nil, "it tries what ships with every set of instruments, and nothing builds on it"},
+	"harness/faulttest":   {8, nil, "it tries what ships on phones that break, and nothing builds on it"},
 
 	"specs":        {8, nil, "claims are tests and nothing builds on them"},
 	"cmd/offproof": {8, nil, "the command wires; whatever others could use lives below"},

@@ -24,6 +24,22 @@ const (
 type tapFaults struct {
 	dropEvery int  // every n-th packet is lost, and counted as dropped
 	silent    bool // packets are lost without a word
+	// hides are the packets that the kernel never shows, as firmware could keep
+	// its own from the phone's owner; nil for none.
+	hides packetFilter
+}
+
+// SetTapHides keeps the packets of a filter, in tcpdump's words, from every
+// packet socket of the phone; empty shows all.
+func (s *System) SetTapHides(filter string) error {
+	hides, err := parseFilter(filter, false)
+	if err != nil {
+		return fmt.Errorf("userland: hide packets: %w", err)
+	}
+	s.faultMu.Lock()
+	defer s.faultMu.Unlock()
+	s.faults.hides = hides
+	return nil
 }
 
 // SetDropEvery makes the packet socket lose every n-th packet, and say so in
@@ -80,7 +96,7 @@ func (r *ring) put(at time.Time, frame []byte) {
 	r.sys.faultMu.Lock()
 	faults := r.sys.faults
 	r.sys.faultMu.Unlock()
-	if faults.silent {
+	if faults.silent || faults.hides != nil && faults.hides(frame) {
 		return
 	}
 	at = r.sys.phoneTime(at)

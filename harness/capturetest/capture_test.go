@@ -1,0 +1,226 @@
+//go:build !race
+
+package capturetest_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offproof/offproof/devices/sim"
+	"github.com/offproof/offproof/harness"
+	"github.com/offproof/offproof/harness/evidence"
+	"github.com/offproof/offproof/harness/rig"
+	"github.com/offproof/offproof/scenarios"
+	"github.com/offproof/offproof/scenarios/browser"
+)
+
+// The moments of the OFF window at which something is done to the instruments.
+const (
+	before = "before"
+	during = "during"
+	never  = ""
+)
+
+// A bench is a world with one phone, leased.
+type bench struct {
+	t     *testing.T
+	world *sim.World
+	phone *sim.Phone
+	rig   *rig.Rig
+	lease *rig.Lease
+}
+
+func newBench(t *testing.T, phone sim.PhoneConfig) *bench {
+	t.Helper()
+	w, err := sim.Start(t.Context(), sim.Config{
+		Dir: t.TempDir(), Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Phones: []sim.PhoneConfig{phone},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	farm, err := rig.Load(w.FarmFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := rig.New(farm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, world: w, phone: w.Phones()[0], rig: r}
+	if b.lease, err = r.Lease(t.Context(), b.phone.Serial()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.lease.Release(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// pair observes an incognito search with the switch on and off, and does harm
+// at a moment of the OFF window.
+func (b *bench) pair(when string, harm func(ctx context.Context)) (on, off harness.Observation) {
+	b.t.Helper()
+	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+	search.Claim = browser.MakersPromise()
+	on, err := b.observe(search.With(browser.AggregatedData(harness.On)), never, nil)
+	if err != nil {
+		b.t.Fatalf("with the switch on: %v", err)
+	}
+	if on.Finding.Verdict != harness.Collected {
+		b.t.Fatalf("with the switch on it came to %s: %q", on.Finding.Verdict, on.Finding.Because)
+	}
+	off, err = b.observe(search.With(browser.AggregatedData(harness.Off)).Against(on), when, harm)
+	var rigs *harness.InfrastructureError
+	if err != nil && !errors.As(err, &rigs) {
+		b.t.Fatalf("with the switch off: %v", err)
+	}
+	if err != nil {
+		b.t.Logf("with the switch off: %v", err)
+	}
+	return on, off
+}
+
+func (b *bench) observe(sc harness.Scenario, when string, harm func(ctx context.Context)) (o harness.Observation, err error) {
+	run, err := evidence.Create(b.rig.Farm.Evidence, sc.Name, time.Now())
+	if err != nil {
+		return o, err
+	}
+	ctx := b.t.Context()
+	var once sync.Once
+	log := watch{slog.NewJSONHandler(run.Log(), nil), func(now string) {
+		if now == when && when != never {
+			once.Do(func() { harm(ctx) })
+		}
+	}}
+	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(log), Progress: func(said string) {
+		if _, what, _ := strings.Cut(said, ": "); strings.HasPrefix(what, "letting the phone settle") {
+			log.begins(before)
+		}
+	}})
+	if err == nil {
+		o, err = phone.Observe(ctx, sc)
+	}
+	if sealed := run.Seal(nil, time.Now()); sealed != nil {
+		err = errors.Join(err, sealed)
+	}
+	return o, err
+}
+
+// A watch reads in the log of an observation when its window opens.
+type watch struct {
+	slog.Handler
+	begins func(phase string)
+}
+
+func (w watch) Handle(ctx context.Context, rec slog.Record) error {
+	if rec.Message == "window open" {
+		w.begins(during)
+	}
+	return w.Handler.Handle(ctx, rec)
+}
+
+func (w watch) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return watch{w.Handler.WithAttrs(attrs), w.begins}
+}
+
+// verdict is what an observation came to; one that never had a window is
+// inconclusive.
+func verdict(o harness.Observation) harness.Verdict {
+	if o.Finding == nil {
+		return harness.Inconclusive
+	}
+	return o.Finding.Verdict
+}
+
+func because(o harness.Observation) string {
+	if o.Finding == nil {
+		return o.Err
+	}
+	return strings.Join(slices.Concat(o.Finding.Because, o.Broken), "; ")
+}
+
+// TestInstruments: every set of instruments that can decide does, and each kind
+// of sabotage is seen.
+func TestInstruments(t *testing.T) {
+	const honest, deaf = "honest", "deaf"
+	both := []string{"tcpdump", "gateway", "proxy"}
+	for _, c := range []struct {
+		name    string
+		phone   string
+		capture []string
+		when    string
+		harm    func(b *bench) func(ctx context.Context)
+		want    harness.Verdict
+		reason  string
+	}{
+		{"gateway and proxy", honest, []string{"gateway", "proxy"}, never, nil, harness.NotCollected, ""},
+		{"gateway and proxy", deaf, []string{"gateway", "proxy"}, never, nil, harness.Collected, ""},
+		{"all", honest, both, never, nil, harness.NotCollected, ""},
+		{"all", deaf, both, never, nil, harness.Collected, ""},
+		{"the gateway's clock is an hour ahead", honest, []string{"gateway", "proxy"}, never, func(b *bench) func(context.Context) {
+			b.world.SetGatewayClock(time.Hour)
+			return nil
+		}, harness.NotCollected, ""},
+		{"the gateway's clock is set in the window", honest, both, during, func(b *bench) func(context.Context) {
+			return func(context.Context) { b.world.SetGatewayClock(time.Hour) }
+		}, harness.Inconclusive, "clock"},
+		{"the gateway restarts", deaf, both, during, func(b *bench) func(context.Context) {
+			return func(context.Context) { b.world.CutGateway() }
+		}, harness.Inconclusive, "gateway: recording died"},
+		{"the gateway restarts", honest, both, during, func(b *bench) func(context.Context) {
+			return func(context.Context) { b.world.CutGateway() }
+		}, harness.Inconclusive, "gateway: recording died"},
+		{"the gateway goes deaf", honest, []string{"gateway", "proxy"}, during, func(b *bench) func(context.Context) {
+			return func(context.Context) { b.world.SetGatewayDeaf(true) }
+		}, harness.Inconclusive, "gateway"},
+		{"the phone hides packets from its own tcpdump", honest, both, before, func(b *bench) func(context.Context) {
+			return func(ctx context.Context) {
+				if err := b.phone.Fault(ctx, "hide-packets", "443"); err != nil {
+					b.t.Error(err)
+				}
+			}
+		}, harness.Inconclusive, "disagree"},
+	} {
+		t.Run(c.name+", "+c.phone, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture})
+			var harm func(context.Context)
+			if c.harm != nil {
+				harm = c.harm(b)
+			}
+			on, off := b.pair(c.when, harm)
+			balanced(t, on)
+			balanced(t, off)
+			if verdict(off) != c.want || !strings.Contains(because(off), c.reason) {
+				t.Errorf("it came to %s: %s; want %s because of %q", verdict(off), because(off), c.want, c.reason)
+			}
+		})
+	}
+}
+
+// balanced checks the accounting of an observation: what the phone's counters
+// say, and what the proxy's listener read, is the sum of the classes, within the
+// packets that lie at the readings.
+func balanced(t *testing.T, o harness.Observation) {
+	t.Helper()
+	if o.Finding == nil || o.Finding.Accounting.Counted == nil {
+		return
+	}
+	a := o.Finding.Accounting
+	if d := a.Total() - *a.Counted - a.Tunnel; d < -a.Tolerance || d > a.Tolerance {
+		t.Errorf("%s: %d bytes left (%d by the counters, %d by the proxy) and %d are in classes, tolerance %d", o.ID, *a.Counted+a.Tunnel, *a.Counted, a.Tunnel, a.Total(), a.Tolerance)
+	}
+}
