@@ -107,7 +107,7 @@ func (b *Backend) Probe(ctx context.Context) (capture.Ability, error) {
 	if why := CheckCommand(b.o.Command); why != "" {
 		return capture.Ability{Reason: "the gateway's command cannot be right: " + why}, nil
 	}
-	if _, err := exec.LookPath(b.o.Command[0]); err != nil {
+	if !runnable(b.o.Command[0]) {
 		return capture.Ability{Reason: fmt.Sprintf("the program %s, by which the gateway is to be reached, cannot be run on this host: install it, or correct gateway: in farm.yaml", b.o.Command[0])}, nil
 	}
 	mac, err := b.mac(ctx)
@@ -119,6 +119,11 @@ func (b *Backend) Probe(ctx context.Context) (capture.Ability, error) {
 		return capture.Ability{}, err
 	}
 	return capture.Ability{OK: true, Sees: "packets of " + mac + " at the gateway"}, nil
+}
+
+func runnable(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
 }
 
 // hardware is a hardware address, at the beginning of what sysfs says or in what
