@@ -151,6 +151,9 @@ const (
 	FromConnect HostSource = "connect" // the CONNECT line sent to a proxy
 	FromHeader  HostSource = "host"    // the Host header or :authority
 	FromDNS     HostSource = "dns"     // an answer seen earlier for that address
+	// FromCertificate is the first name in the server's certificate, without a
+	// wildcard: it may be one of many.
+	FromCertificate HostSource = "certificate"
 )
 
 // A Flow is one conversation: a TCP connection, or the datagrams between two
@@ -172,8 +175,15 @@ type Flow struct {
 	SNI      string         `json:"sni,omitempty"`
 	ALPN     []string       `json:"alpn,omitempty"`
 	JA4      string         `json:"ja4,omitempty"`
-	Start    time.Time      `json:"start"`
-	End      time.Time      `json:"end"`
+	// ECH is true when the ClientHello holds an encrypted one, or pretends to: then
+	// SNI may be the name of a relay and not of the server.
+	ECH bool `json:"ech,omitempty"`
+	// Service is what the conversation is for as far as its port and its first
+	// bytes tell, where that is more than App: "dot" and "doh" (questions for names
+	// inside TLS), "xmpush" and the like. Empty when unknown.
+	Service string    `json:"service,omitempty"`
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end"`
 	// BytesUp and BytesDown are IP bytes, headers included, from and to the
 	// client. For a proxy they are the bytes read from and written to the
 	// phone at its listener.

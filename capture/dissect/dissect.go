@@ -73,6 +73,9 @@ type Options struct {
 	// MaxFlows is how many conversations are told apart; 0 means 200,000. The
 	// bytes of further ones are counted in one flow without addresses.
 	MaxFlows int
+	// KeyLog holds secrets with which TLS conversations are read; nil for none.
+	// Those that a pcapng file carries itself are used as well.
+	KeyLog *KeyLog
 }
 
 func (o Options) withDefaults() Options {
@@ -107,6 +110,7 @@ func Read(r io.Reader, o Options) (*Capture, error) {
 		if err != nil {
 			break
 		}
+		e.inFile = src.secrets()
 		e.record(&rec)
 	}
 	out := e.finish()

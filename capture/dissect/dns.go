@@ -389,7 +389,10 @@ func (t *dnsTalk) end() {}
 
 // message takes a DNS message of a flow.
 func (e *engine) message(f *flow, dir int, m *dnsMessage, at time.Time) {
-	f.app, f.visibility = appDNS, capture.Plaintext
+	if f.app != appTLS { // What is inside TLS is still TLS on the wire.
+		f.app = appDNS
+	}
+	f.visibility = capture.Plaintext
 	if m.reply {
 		f.ask(1 - dir)
 	} else {

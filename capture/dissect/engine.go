@@ -41,6 +41,8 @@ type engine struct {
 	cut     int
 	pending int   // bytes that wait behind holes, in all streams
 	stored  int64 // bytes of bodies that were kept
+	inFile  *KeyLog
+	unfit   int // directions that the secrets at hand did not open
 	full    bool
 }
 
@@ -218,7 +220,7 @@ func (e *engine) tcp(p *packet, at time.Time) {
 	if s.flags&flagFIN != 0 {
 		h.fin = true
 	}
-	if s.flags&flagACK != 0 && (!peer.hasAcked || after(s.ack, peer.acked)) {
+	if s.flags&flagACK != 0 && s.flags&flagRST == 0 && (!peer.hasAcked || after(s.ack, peer.acked)) {
 		peer.acked, peer.hasAcked = s.ack, true
 	}
 	wire := len(s.data) + p.missing
@@ -261,6 +263,11 @@ func (e *engine) flush(f *flow) {
 	for dir := range f.tcp.half {
 		for len(f.tcp.half[dir].pending) > 0 {
 			e.skip(f, dir)
+		}
+		// What the other end has acknowledged was sent, whoever saw it.
+		if n := f.tcp.half[dir].unseen(); n > 0 {
+			f.tcp.half[dir].skipped += int64(n)
+			f.tcp.talk.gap(e, f, dir, n)
 		}
 	}
 	f.tcp.talk.end(e, f)
@@ -337,12 +344,13 @@ func (e *engine) finish() *Capture {
 		out.Health.SkippedBytes += f.lost()
 	}
 	out.Lookups = e.dns.all
-	sort.SliceStable(out.Lookups, func(i, j int) bool { return out.Lookups[i].At.Before(out.Lookups[j].At) })
 	sort.SliceStable(e.http, func(i, j int) bool { return e.http[i].Start.Before(e.http[j].Start) })
 	for i, x := range e.http {
 		x.ID = strconv.Itoa(i + 1)
 		out.Exchanges = append(out.Exchanges, x.Exchange)
+		out.Lookups = append(out.Lookups, Lookups(x.Exchange)...)
 	}
+	sort.SliceStable(out.Lookups, func(i, j int) bool { return out.Lookups[i].At.Before(out.Lookups[j].At) })
 	for _, u := range e.unread {
 		if u.flow.clientDir() == u.dir && len(u.side.data) > 0 {
 			out.Unread = append(out.Unread, Unread{u.flow.id(), u.side.data, u.side.truncated || u.flow.lost() > 0})
@@ -366,6 +374,9 @@ func (e *engine) problems() []string {
 	sort.Strings(all)
 	if e.cut > 0 {
 		all = append(all, packets(e.cut)+" that the capture cut short (snapshot length)")
+	}
+	if e.unfit > 0 {
+		all = append(all, fmt.Sprintf("the key log does not open %d directions of conversations that it names, from some record on", e.unfit))
 	}
 	if e.rest != nil {
 		all = append(all, fmt.Sprintf("more than %d conversations: the bytes of the further ones are in one flow without addresses", e.o.MaxFlows))

@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ const (
 	blockNames      = 4
 	blockStatistics = 5
 	blockEnhanced   = 6
+	blockSecrets    = 10
 )
 
 // A record is one captured packet.
@@ -59,12 +61,21 @@ type source interface {
 	// problems are doubts that did not end the reading, and whether one of them
 	// is a damage of the file.
 	problems() (all []string, damaged bool)
+	// secrets are those that the file has given so far, nil for none.
+	secrets() *KeyLog
 }
 
 // damage says why the rest of a file cannot be read.
 type damage struct{ reason string }
 
 func (d *damage) Error() string { return d.reason }
+
+// secretsTLS is the type of a block of secrets that is a key log of TLS, and
+// maxSecretsBlock how long one may be.
+const (
+	secretsTLS      = 0x544c534b
+	maxSecretsBlock = 16 << 20
+)
 
 // newSource recognises the format of a file by its first bytes.
 func newSource(r io.Reader) (source, error) {
@@ -184,6 +195,7 @@ type pcapngFile struct {
 	ifaces []iface
 	count  int // of all interfaces so far
 	blocks int
+	keys   *KeyLog
 	packet int
 	last   time.Time
 	buf    []byte
@@ -300,6 +312,8 @@ func keep(kind uint32) int {
 		return maxPacket + maxOptions
 	case blockSection, blockInterface, blockStatistics:
 		return maxOptions
+	case blockSecrets:
+		return maxSecretsBlock
 	}
 	return 0
 }
@@ -316,9 +330,30 @@ func (p *pcapngFile) take(kind uint32, b []byte, body int64, rec *record) (bool,
 		return p.enhanced(kind, b, body, rec)
 	case blockSimple:
 		return p.simple(b, body, rec)
+	case blockSecrets:
+		p.addSecrets(b)
 	}
 	return false, nil
 }
+
+// addSecrets reads a key log that the file carries.
+func (p *pcapngFile) addSecrets(b []byte) {
+	if len(b) < 8 || p.order.Uint32(b) != secretsTLS {
+		return
+	}
+	if p.keys == nil {
+		p.keys = &KeyLog{}
+	}
+	text := b[8:]
+	text = text[:min(int64(len(text)), int64(p.order.Uint32(b[4:])))]
+	if err := p.keys.read(bytes.NewReader(text)); err != nil {
+		p.note("block %d holds secrets that cannot be read: %v", p.blocks, err)
+	}
+}
+
+func (p *pcapngFile) secrets() *KeyLog { return p.keys }
+
+func (p *pcapFile) secrets() *KeyLog { return nil }
 
 func (p *pcapngFile) section(b []byte) {
 	p.dropInterfaces()

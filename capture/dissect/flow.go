@@ -38,13 +38,17 @@ type flow struct {
 	app        string
 	visibility capture.Visibility
 	hello      *hello
-	connect    string // target of the CONNECT that came first
-	header     string // host of the first HTTP request
-	refusal    string // what a router or an alert said
-	skipped    int64
-	tcp        *connection
-	udp        *datagrams
-	kept       [2]*keptBytes
+	// certificate are the names in the server's, where it was seen.
+	certificate []string
+	sealed      bool // a part of it could not be decrypted after all
+	service     string
+	connect     string // target of the CONNECT that came first
+	header      string // host of the first HTTP request
+	refusal     string // what a router or an alert said
+	skipped     int64
+	tcp         *connection
+	udp         *datagrams
+	kept        [2]*keptBytes
 }
 
 // A connection is what TCP adds to a flow.
@@ -203,6 +207,7 @@ func (f *flow) keepUnread(e *engine, dir int, b []byte) {
 	}
 	k := f.kept[dir]
 	if k == nil {
+		f.begins(b)
 		k = &keptBytes{}
 		f.kept[dir] = k
 		e.unread = append(e.unread, unreadOf{f, dir, k})
@@ -231,7 +236,7 @@ func (f *flow) result(names *names) capture.Flow {
 		out.Visibility = capture.Metadata
 	}
 	if f.hello != nil {
-		out.SNI, out.ALPN, out.JA4 = f.hello.serverName, f.hello.protocols, f.hello.ja4
+		out.SNI, out.ALPN, out.JA4, out.ECH = f.hello.serverName, f.hello.protocols, f.hello.ja4, f.hello.ech
 	}
 	switch {
 	case out.SNI != "":
@@ -243,8 +248,14 @@ func (f *flow) result(names *names) capture.Flow {
 	default:
 		if name := names.of(out.Server.Addr(), f.start); name != "" {
 			out.Host, out.HostFrom = hostName(name), capture.FromDNS
+		} else if len(f.certificate) > 0 {
+			out.Host, out.HostFrom = hostName(strings.TrimPrefix(f.certificate[0], "*.")), capture.FromCertificate
 		}
 	}
+	if f.sealed {
+		out.Visibility = capture.Metadata
+	}
+	out.Service = f.serves(down)
 	if f.tcp != nil {
 		out.Midstream = !f.tcp.half[0].syn && !f.tcp.half[1].syn
 	}

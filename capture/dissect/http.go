@@ -288,9 +288,9 @@ func (t *httpTalk) url(method, target string, header []capture.Header) string {
 	case strings.Contains(target, "://") && !strings.HasPrefix(target, "/"):
 		return target
 	case strings.HasPrefix(target, "/"):
-		return "http://" + host + target
+		return t.talk.scheme() + host + target
 	}
-	return "http://" + host + "/" + target
+	return t.talk.scheme() + host + "/" + target
 }
 
 func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Header) (func([]byte, time.Time), bool) {
@@ -318,6 +318,9 @@ func (t *httpTalk) reply(dir int, h *httpHalf, line string, header []capture.Hea
 		up.buf = nil
 		t.end()
 		t.talk.change()
+		if upgrade, _ := field(header, "Upgrade"); strings.EqualFold(strings.TrimSpace(upgrade), "websocket") {
+			t.talk.adopt(newWebSocket(t, x))
+		}
 		return func(b []byte, now time.Time) {
 			// A client may speak the other protocol before it is told that it may.
 			if len(early) > 0 {

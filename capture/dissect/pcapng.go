@@ -37,6 +37,9 @@ type Notes struct {
 	// Comments are put on the first packet at or after their time, or on the
 	// last one.
 	Comments []Comment
+	// Secrets is a key log with which the packets' TLS is read, as ReadKeyLog
+	// takes it; empty for none.
+	Secrets []byte
 }
 
 // A Comment is a remark about a moment of a capture.
@@ -128,8 +131,8 @@ func (c *copier) describe(link uint16) error {
 	if err := c.ng.Flush(); err != nil {
 		return err
 	}
-	// The writer knows no name resolution blocks.
-	_, err = c.w.Write(nameBlock(c.notes.Names))
+	// The writer knows neither name resolution blocks nor secrets.
+	_, err = c.w.Write(append(nameBlock(c.notes.Names), secretsBlock(c.notes.Secrets)...))
 	return err
 }
 
@@ -220,4 +223,19 @@ func nameBlock(all map[netip.Addr][]string) []byte {
 	size := uint32(body.Len() + 12) // #nosec G115 -- names of a few thousand hosts
 	block := le.AppendUint32(le.AppendUint32(nil, blockNames), size)
 	return le.AppendUint32(append(block, body.Bytes()...), size)
+}
+
+// secretsBlock is the block of a key log, empty when there is none or it is too
+// long to be read back.
+func secretsBlock(log []byte) []byte {
+	if len(log) == 0 || len(log) > maxSecretsBlock-16 {
+		return nil
+	}
+	padded := len(log) + -len(log)&3
+	size := uint32(padded + 20) // #nosec G115 -- at most maxSecretsBlock
+	le := binary.LittleEndian
+	block := le.AppendUint32(le.AppendUint32(nil, blockSecrets), size)
+	block = le.AppendUint32(le.AppendUint32(block, secretsTLS), uint32(len(log))) // #nosec G115 -- at most maxSecretsBlock
+	block = append(append(block, log...), make([]byte, padded-len(log))...)
+	return le.AppendUint32(block, size)
 }

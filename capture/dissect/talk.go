@@ -37,6 +37,31 @@ type talk struct {
 	dialect dialect
 	// done is true when nothing of interest can follow.
 	done bool
+	// inside is true for what was decrypted.
+	inside bool
+}
+
+// names says that the conversation speaks a protocol. What is inside TLS is
+// still TLS on the wire.
+func (t *talk) names(f *flow, app string, v capture.Visibility) {
+	if !t.inside {
+		f.app = app
+	}
+	f.visibility = v
+}
+
+// scheme is that of the URLs that are asked for.
+func (t *talk) scheme() string {
+	if t.inside {
+		return "https://"
+	}
+	return "http://"
+}
+
+// adopt makes a dialect read both directions from here on.
+func (t *talk) adopt(d dialect) {
+	t.dialect = d
+	t.side = [2]side{{speaks: true}, {speaks: true}}
 }
 
 // A side is one direction while its protocol is not recognised.
@@ -84,7 +109,7 @@ func (t *talk) data(e *engine, f *flow, dir int, b []byte, at time.Time) {
 		s.head = append(s.head, b...)
 		whole = s.head
 	}
-	kind := recognise(whole, f.ends[0].Port() == 53 || f.ends[1].Port() == 53)
+	kind := recognise(whole, f.asksNames())
 	if kind == kindMore && len(whole) < maxHead {
 		if len(s.head) == 0 {
 			s.head = append([]byte(nil), b...)
@@ -115,8 +140,8 @@ func (t *talk) open(e *engine, f *flow, dir int, kind kind) dialect {
 		if t.dialect != nil {
 			t.dialect.end()
 		}
-		f.app, f.visibility = appTLS, capture.Metadata
-		t.dialect = &tlsTalk{flow: f, talk: t}
+		t.names(f, appTLS, capture.Metadata)
+		t.dialect = &tlsTalk{engine: e, flow: f, talk: t}
 	case kindRequest, kindReply:
 		if d, ok := t.dialect.(*httpTalk); ok {
 			return d
@@ -124,20 +149,30 @@ func (t *talk) open(e *engine, f *flow, dir int, kind kind) dialect {
 		if _, ok := t.dialect.(*tlsTalk); ok {
 			return nil
 		}
-		f.app, f.visibility = appHTTP, capture.Plaintext
+		if t.dialect != nil {
+			t.dialect.end()
+		}
+		t.names(f, appHTTP, capture.Plaintext)
 		t.dialect = newHTTP(e, f, t, dir, kind == kindRequest)
 	case kindDNS:
 		if d, ok := t.dialect.(*dnsTalk); ok {
 			return d
 		}
-		f.app, f.visibility = appDNS, capture.Plaintext
+		t.names(f, appDNS, capture.Plaintext)
 		t.dialect = &dnsTalk{engine: e, flow: f}
-	case kindHTTP2:
-		// Its frames are readable, but nobody here reads them yet, so that the
-		// flow does not count as read.
-		f.app = appHTTP
-		f.ask(dir)
-		return nil
+	case kindHTTP2, kindHTTP2Reply:
+		if d, ok := t.dialect.(*http2Talk); ok {
+			return d
+		}
+		// A server's first frame alone does not speak against what its client said.
+		if _, ok := t.dialect.(*tlsTalk); ok || t.dialect != nil && kind == kindHTTP2Reply {
+			return nil
+		}
+		if t.dialect != nil {
+			t.dialect.end()
+		}
+		t.names(f, appHTTP, capture.Plaintext)
+		t.dialect = newHTTP2(e, f, t, dir, kind == kindHTTP2)
 	case kindUnknown, kindMore:
 		return nil
 	}
@@ -197,6 +232,7 @@ const (
 	kindRequest
 	kindReply
 	kindHTTP2
+	kindHTTP2Reply
 	kindDNS
 )
 
@@ -212,6 +248,9 @@ func recognise(b []byte, dns bool) kind {
 		return k
 	}
 	if k := recogniseHTTP(b); k != kindUnknown {
+		return k
+	}
+	if k := recogniseSettings(b); k != kindUnknown && !dns {
 		return k
 	}
 	if dns {

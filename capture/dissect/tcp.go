@@ -186,3 +186,19 @@ func (h *half) skip(gap func(int), deliver func(chunk)) {
 	gap(lost)
 	h.drain(deliver)
 }
+
+// unseen is how many bytes the other end has acknowledged beyond what was seen,
+// once nothing waits any more: the capture lost the end of the stream. The end
+// itself counts as one, and is no loss.
+func (h *half) unseen() int {
+	if !h.synced || !h.hasAcked || !after(h.acked, h.next) {
+		return 0
+	}
+	if n := int(h.acked - h.next); n > 1 && n < 1<<30 {
+		if h.fin {
+			n--
+		}
+		return n
+	}
+	return 0
+}

@@ -15,15 +15,31 @@ const (
 	recordApplication = 23
 )
 
-// maxHello bounds a ClientHello; those with post-quantum keys have about 2 KiB.
+// Handshake messages.
+const (
+	helloClient = 1
+	helloServer = 2
+	endOfEarly  = 5
+	certificate = 11
+	helloDone   = 14
+	finished    = 20
+	keyUpdate   = 24
+)
+
+// maxHello bounds a handshake message. A ClientHello with post-quantum keys has
+// about 2 KiB, a chain of certificates may have ten.
 const maxHello = 64 << 10
 
-// A tlsTalk reads what TLS says in clear: the ClientHello, and how a handshake
-// failed.
+// A tlsTalk reads what TLS says in clear: the ClientHello, the certificate where
+// it is not hidden, and how a handshake failed. With the conversation's secrets
+// it reads what is inside too.
 type tlsTalk struct {
-	flow *flow
-	talk *talk
-	side [2]tlsSide
+	engine *engine
+	flow   *flow
+	talk   *talk
+	side   [2]tlsSide
+	keys   tlsKeys
+	inner  *talk // what is said inside, nil as long as nothing was decrypted
 }
 
 type tlsSide struct {
@@ -32,17 +48,25 @@ type tlsSide struct {
 	left    int    // bytes of the present record that have not come
 	kind    byte
 	size    int
-	message []byte // handshake messages so far
-	read    bool   // the first handshake message has been looked at
+	message []byte // handshake messages in clear so far
+	seen    int    // bytes of them
+	read    bool   // all that is wanted of them has been read
 	sealed  bool   // what follows is encrypted
 	alert   string // a fatal alert in clear
 	records int    // application records
 	refused bool   // the first of them has the size of an alert
 	lost    bool
+
+	open   *opener
+	waits  [][]byte // sealed records from before the keys were known, with headers
+	waited int      // bytes of them
+	at     time.Time
+	secret []byte // handshake messages from inside, as far as they have come
 }
 
-func (t *tlsTalk) data(dir int, b []byte, _ time.Time) bool {
+func (t *tlsTalk) data(dir int, b []byte, at time.Time) bool {
 	s := &t.side[dir]
+	s.at = at
 	for len(b) > 0 {
 		if s.left == 0 {
 			n := min(5-len(s.header), len(b))
@@ -53,23 +77,24 @@ func (t *tlsTalk) data(dir int, b []byte, _ time.Time) bool {
 			}
 			s.kind, s.size = s.header[0], int(binary.BigEndian.Uint16(s.header[3:]))
 			if s.kind < recordChange || s.kind > 24 || s.header[1] != 3 || s.size > 1<<14+2048 {
-				s.lost = true
-				t.settle()
+				t.lose(dir)
 				return false
 			}
-			s.header, s.left, s.body = s.header[:0], s.size, s.body[:0]
+			s.left, s.body = s.size, s.body[:0]
 			if s.left == 0 {
+				s.header = s.header[:0]
 				continue
 			}
 		}
 		n := min(s.left, len(b))
-		if s.kind == recordAlert || s.kind == recordHandshake && !s.read && !s.sealed {
+		if s.kind == recordAlert || s.kind == recordHandshake && !s.read && !s.sealed || t.wanted(dir) {
 			s.body = append(s.body, b[:n]...)
 		}
 		s.left -= n
 		b = b[n:]
 		if s.left == 0 {
 			t.record(dir, s)
+			s.header = s.header[:0]
 			if t.talk.done {
 				return true
 			}
@@ -80,6 +105,7 @@ func (t *tlsTalk) data(dir int, b []byte, _ time.Time) bool {
 
 // record looks at a whole record.
 func (t *tlsTalk) record(dir int, s *tlsSide) {
+	sealed := s.sealed && s.kind != recordChange || s.kind == recordApplication
 	switch s.kind {
 	case recordChange:
 		s.sealed = true
@@ -96,47 +122,79 @@ func (t *tlsTalk) record(dir int, s *tlsSide) {
 			// Finished message that belongs here is longer than that.
 			s.refused = s.size == 2+1+16
 		}
-		t.settle()
 	case recordHandshake:
 		if !s.read && !s.sealed {
 			t.handshake(dir, s)
 		}
 	}
+	if sealed && len(s.body) == s.size {
+		t.sealed(dir, append(append([]byte(nil), s.header...), s.body...))
+	}
+	if s.kind == recordApplication {
+		t.settle()
+	}
 }
 
-// handshake gathers the first handshake message of a direction, which may come
-// in several records.
+// handshake gathers the handshake messages of a direction that come in clear,
+// and reads those of interest. A message may come in several records.
 func (t *tlsTalk) handshake(dir int, s *tlsSide) {
 	s.message = append(s.message, s.body...)
-	if len(s.message) < 4 {
-		return
+	s.seen += len(s.body)
+	for len(s.message) >= 4 {
+		size := 4 + int(s.message[1])<<16 + int(s.message[2])<<8 + int(s.message[3])
+		if size > maxHello || s.seen > 4*maxHello {
+			s.read, s.message = true, nil
+			return
+		}
+		if len(s.message) < size {
+			return
+		}
+		kind, body := s.message[0], s.message[4:size]
+		s.message = s.message[size:]
+		if t.message(dir, kind, body); s.read {
+			s.message = nil
+			return
+		}
 	}
-	size := 4 + int(s.message[1])<<16 + int(s.message[2])<<8 + int(s.message[3])
-	if size > maxHello {
-		s.read, s.message = true, nil
-		return
-	}
-	if len(s.message) < size {
-		return
-	}
-	s.read = true
-	switch s.message[0] {
-	case 1:
+}
+
+// message reads a handshake message that came in clear.
+func (t *tlsTalk) message(dir int, kind byte, body []byte) {
+	s := &t.side[dir]
+	switch kind {
+	case helloClient:
 		t.flow.ask(dir)
 		// A second ClientHello follows a HelloRetryRequest; the first one is the
-		// client's own choice.
-		if h, ok := parseHello(s.message[4:size], 't'); ok && t.flow.hello == nil {
+		// client's own choice, and its random number is that of both.
+		if h, ok := parseHello(body, 't'); ok && t.flow.hello == nil {
 			t.flow.hello = h
+			t.keys.client, t.keys.clientDir = h.random, dir
+			t.keys.known = t.engine.secretsOf(h.random)
 		}
-	case 2:
+		s.read = true
+	case helloServer:
 		t.flow.ask(1 - dir)
+		again, ok := t.keys.answer(body)
+		// Under TLS 1.3 all that follows is encrypted, unless this was a
+		// HelloRetryRequest.
+		s.read = !ok || t.keys.version == tls13 && !again
+		if ok && !again {
+			t.begin()
+		}
+	case certificate:
+		t.flow.certify(body, false)
+		s.read = true
+	case helloDone:
+		s.read = true
+	default:
+		// The first message of a client or server is its hello.
+		s.read = s.read || t.flow.hello == nil
 	}
-	s.message = nil
 }
 
 // settle ends the reading when both directions have shown all they will.
 func (t *tlsTalk) settle() {
-	if (t.side[0].records >= 2 || t.side[0].lost) && (t.side[1].records >= 2 || t.side[1].lost) {
+	if !t.wanted(0) && !t.wanted(1) && (t.side[0].records >= 2 || t.side[0].lost) && (t.side[1].records >= 2 || t.side[1].lost) {
 		t.talk.done = true
 		for d := range t.side {
 			t.side[d].body, t.side[d].message = nil, nil
@@ -146,16 +204,28 @@ func (t *tlsTalk) settle() {
 
 func (t *tlsTalk) gap(dir, n int) bool {
 	s := &t.side[dir]
-	if s.left > n && s.kind == recordApplication {
+	if s.left > n && s.kind == recordApplication && !t.wanted(dir) {
 		s.left -= n
 		return true
 	}
-	s.lost = true
-	t.settle()
+	t.lose(dir)
 	return false
 }
 
-func (t *tlsTalk) end() {}
+// lose gives a direction up.
+func (t *tlsTalk) lose(dir int) {
+	t.side[dir].lost = true
+	if t.inner != nil {
+		t.inner.gap(t.engine, t.flow, dir, 1)
+	}
+	t.settle()
+}
+
+func (t *tlsTalk) end() {
+	if t.inner != nil {
+		t.inner.end(t.engine, t.flow)
+	}
+}
 
 // failure says why the handshake came to nothing.
 func (t *tlsTalk) failure(up int) string {
@@ -240,6 +310,7 @@ func numbers(b []byte) []uint16 {
 
 // A hello is what a ClientHello says about the client and its wish.
 type hello struct {
+	random     [32]byte
 	version    uint16 // the legacy field
 	ciphers    []uint16
 	extensions []uint16
@@ -247,6 +318,7 @@ type hello struct {
 	signatures []uint16
 	serverName string
 	protocols  []string
+	ech        bool // an encrypted ClientHello, or the pretence of one
 	ja4        string
 }
 
@@ -255,7 +327,7 @@ type hello struct {
 func parseHello(b []byte, transport byte) (*hello, bool) {
 	f := fields{b, true}
 	h := &hello{version: uint16(f.number(2))} // #nosec G115 -- two bytes
-	f.take(32)
+	copy(h.random[:], f.take(32))
 	f.vector(1) // session
 	ciphers := f.vector(2)
 	f.vector(1) // compression
@@ -308,6 +380,9 @@ func (h *hello) extension(kind uint16, v *fields) bool {
 			}
 		}
 		return list.ok
+	case 0xfe0d: // encrypted_client_hello
+		h.ech = true
+		v.b = nil
 	case 43: // supported_versions
 		h.versions = numbers(v.vector(1))
 	case 13: // signature_algorithms

@@ -23,13 +23,15 @@ type inspection struct {
 	json     bool
 	canaries []string
 	expect   []string
+	keylog   string
+	keys     *dissect.KeyLog
 	finder   *canary.Finder
 }
 
 func inspectCommand() *cobra.Command {
 	in := &inspection{}
 	cmd := &cobra.Command{
-		Use:   "inspect [--json] [--canary TEXT]... [--expect HOST]... FILE...",
+		Use:   "inspect [--json] [--canary TEXT]... [--expect HOST]... [--keylog FILE] FILE...",
 		Short: "Print what left, from pcap, pcapng or HAR files",
 		Long: `Inspect reads captures (pcap, pcapng) and HAR files, and prints to whom something
 was sent, how much, and what of it can be read. "-" reads standard input.
@@ -37,6 +39,9 @@ was sent, how much, and what of it can be read. "-" reads standard input.
 With --canary it searches everything that was sent for a text, in any disguise:
 percent-encoded, in base64, compressed, reversed, hashed, nested in each other.
 A canary is expected at the hosts named by --expect, such as the search engine.
+
+With --keylog it reads what is inside TLS, by the secrets that a program wrote to
+its SSLKEYLOGFILE. Secrets that a pcapng file carries are used without it.
 
 Exit status: 0; 1 when a file is damaged and was read only in part; 2 when a file
 is of another format or cannot be read.`,
@@ -56,6 +61,7 @@ is of another format or cannot be read.`,
 	cmd.Flags().BoolVar(&in.json, "json", false, "print one JSON object per line")
 	cmd.Flags().StringArrayVar(&in.canaries, "canary", nil, "search for `TEXT` in all that was sent (may be repeated)")
 	cmd.Flags().StringArrayVar(&in.expect, "expect", nil, "canaries are expected at `HOST` and the names below it (may be repeated)")
+	cmd.Flags().StringVar(&in.keylog, "keylog", "", "read TLS by the secrets in `FILE`")
 	return cmd
 }
 
@@ -81,6 +87,20 @@ func (in *inspection) check() error {
 	if len(all) > 0 {
 		in.finder = canary.NewFinder(all)
 	}
+	if in.keylog == "" {
+		return nil
+	}
+	f, err := os.Open(in.keylog)
+	if err != nil {
+		return fmt.Errorf("inspect: --keylog %s: %w", in.keylog, reason(err))
+	}
+	defer func() { _ = f.Close() }()
+	if in.keys, err = dissect.ReadKeyLog(f); err != nil {
+		return fmt.Errorf("inspect: --keylog %s: %w", in.keylog, err)
+	}
+	if in.keys.Len() == 0 {
+		return fmt.Errorf("inspect: --keylog %s: it holds no secret yet", in.keylog)
+	}
 	return nil
 }
 
@@ -88,7 +108,7 @@ func (in *inspection) check() error {
 func (in *inspection) run(ctx context.Context, files []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	worst := statusOK
 	for i, name := range files {
-		c, err := open(ctx, name, stdin)
+		c, err := in.open(ctx, name, stdin)
 		if ctx.Err() != nil {
 			return fmt.Errorf("inspect %s: interrupted", name)
 		}
@@ -130,16 +150,16 @@ func reason(err error) error {
 	return err
 }
 
-func open(ctx context.Context, name string, stdin io.Reader) (*dissect.Capture, error) {
+func (in *inspection) open(ctx context.Context, name string, stdin io.Reader) (*dissect.Capture, error) {
 	if name == "-" {
-		return dissect.Open(interruptible{ctx.Err, stdin}, dissect.Options{})
+		return dissect.Open(interruptible{ctx.Err, stdin}, dissect.Options{KeyLog: in.keys})
 	}
 	f, err := os.Open(name) // #nosec G304 -- the file that was asked for
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return dissect.Open(interruptible{ctx.Err, f}, dissect.Options{})
+	return dissect.Open(interruptible{ctx.Err, f}, dissect.Options{KeyLog: in.keys})
 }
 
 // interruptible is a reader that ends when its user is interrupted.

@@ -355,7 +355,9 @@ func TestWrongUses(t *testing.T) {
 		says string
 	}{
 		{[]string{"inspect"}, "offproof: inspect: name at least one FILE"},
-		{[]string{"inspect", "--keylog", "x", sound}, "offproof: unknown flag: --keylog"},
+		{[]string{"inspect", "--keylog", "/nonexistent/x", sound}, "offproof: inspect: --keylog /nonexistent/x: no such file"},
+		{[]string{"inspect", "--keylog", sound, sound}, "offproof: inspect: --keylog " + sound + ": not a TLS key log"},
+		{[]string{"inspect", "--keylog", "/dev/null", sound}, "offproof: inspect: --keylog /dev/null: it holds no secret yet"},
 		{[]string{"inspect", "--canary", "ab", sound}, `offproof: inspect: --canary "ab" is too short`},
 		{[]string{"inspect", "--canary", "", sound}, `offproof: inspect: --canary "" is too short`},
 		{[]string{"inspect", "--expect", "a.example", sound}, "offproof: inspect: --expect says where a canary is expected, so it needs --canary"},

@@ -40,6 +40,8 @@ type (
 		UID        *int               `json:"uid,omitempty"`
 		Visibility capture.Visibility `json:"visibility,omitempty"`
 		// These came after the first format.
+		ECH         bool   `json:"ech,omitempty"`
+		Service     string `json:"service,omitempty"`
 		PayloadUp   int64  `json:"payload_up"`
 		PayloadDown int64  `json:"payload_down"`
 		Failure     string `json:"failure,omitempty"`
@@ -112,7 +114,7 @@ func (f *findings) lines(w io.Writer) error {
 	for _, x := range f.Flows {
 		line := flowLine{
 			Type: "flow", ID: x.ID, Proto: x.Proto, App: x.App, Host: x.Host, HostFrom: x.HostFrom,
-			SNI: x.SNI, ALPN: x.ALPN, JA4: x.JA4, Start: x.Start, End: x.End, Up: x.BytesUp, Down: x.BytesDown, UID: x.UID,
+			SNI: x.SNI, ALPN: x.ALPN, JA4: x.JA4, ECH: x.ECH, Service: x.Service, Start: x.Start, End: x.End, Up: x.BytesUp, Down: x.BytesDown, UID: x.UID,
 			Visibility: x.Visibility, PayloadUp: x.PayloadUp, PayloadDown: x.PayloadDown,
 			Failure: x.Failure, Skipped: x.SkippedBytes, Midstream: x.Midstream,
 		}

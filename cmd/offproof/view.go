@@ -96,6 +96,9 @@ func (f *findings) hosts(out *bytes.Buffer) {
 		if app == "" {
 			app = string(x.Proto)
 		}
+		if x.Service != "" && x.Service != app {
+			app += " (" + x.Service + ")"
+		}
 		r.apps = with(r.apps, app)
 		r.from = with(r.from, string(x.HostFrom))
 	}
