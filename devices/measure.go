@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,28 @@ func (d *Device) Identity(ctx context.Context) (android.Build, error) {
 
 // ErrNotInstalled means that the phone does not have a package.
 var ErrNotInstalled = errors.New("package is not installed")
+
+// Apps are the installed packages by user id, those of every Android user. An id
+// that is shared has several.
+func (d *Device) Apps(ctx context.Context) (map[int][]string, error) {
+	list, err := d.Output(ctx, "cmd", "package", "list", "packages", "-U")
+	if err != nil {
+		return nil, err
+	}
+	apps := map[int][]string{}
+	for _, p := range android.ParsePackages(list) {
+		for _, uid := range p.UIDs {
+			apps[uid] = append(apps[uid], p.Name)
+		}
+	}
+	if len(apps) == 0 {
+		return nil, fmt.Errorf("devices: phone %s: list packages: it named no user id: %s", d.serial, brief(list))
+	}
+	for _, names := range apps {
+		slices.Sort(names)
+	}
+	return apps, nil
+}
 
 // Package reads version, user id, place and hash of an installed package. What
 // the phone does not say stays unknown. A missing package is ErrNotInstalled.

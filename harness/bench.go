@@ -31,6 +31,7 @@ type bench struct {
 
 	mu      sync.Mutex
 	owners  map[Owner]*Owner // by everything but the times
+	apps    map[int][]string // packages by user id
 	states  []stateChange
 	lost    error // why the device or its owners could no longer be watched
 	stop    context.CancelFunc
@@ -70,6 +71,9 @@ func (p *Phone) start(ctx context.Context) (*bench, error) {
 	}
 	if err := p.Device.CheckProxy(ctx); err != nil {
 		return nil, p.infra("look at the phone's proxy", "", err)
+	}
+	if b.apps, err = p.Device.Apps(ctx); err != nil {
+		return nil, p.infra("read whose user ids are whose", "", err)
 	}
 	if b.ids, err = p.identifiers(ctx); err != nil {
 		return nil, p.infra("read the phone's identifiers", "", err)
@@ -206,7 +210,7 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for i := range b.traces {
 		b.read(&b.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: b.traces, Packets: b.packets, Known: b.p.Known, Now: time.Now(), Notes: b.notes}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Now: time.Now(), Notes: b.notes}
 	for _, o := range b.owners {
 		ev.Owners = append(ev.Owners, *o)
 	}
@@ -388,6 +392,9 @@ func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	}
 	if err := b.p.Recorder.Save("owners.json", ev.Owners); err != nil {
 		return fmt.Errorf("harness: save owners: %w", err)
+	}
+	if err := b.p.Recorder.Save("apps.json", ev.Apps); err != nil {
+		return fmt.Errorf("harness: save apps: %w", err)
 	}
 	return nil
 }

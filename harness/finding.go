@@ -157,6 +157,8 @@ type Contact struct {
 	Bytes        int64     `json:"bytes"`
 	Failure      string    `json:"failure,omitempty"`
 	At           time.Time `json:"at"`
+	// Past says in words how it went past a proxy that ran, empty when it did not.
+	Past string `json:"past,omitempty"`
 }
 
 // A Finding is a verdict on one observation, with the reasons in words.
@@ -173,6 +175,10 @@ type Finding struct {
 	// PageBorne were sent at the word of the page that the person opened.
 	PageBorne []Sighting `json:"page_borne,omitempty"`
 	Contacts  []Contact  `json:"contacts,omitempty"`
+	// Recipients are all to whom something was sent, and CountriesBy names the
+	// database from which their countries are.
+	Recipients  []Recipient `json:"recipients,omitempty"`
+	CountriesBy string      `json:"countries_by,omitempty"`
 	// Elsewhere lists out-of-scope uploads in words; they never decide.
 	Elsewhere  []string   `json:"elsewhere,omitempty"`
 	Accounting Accounting `json:"accounting"`

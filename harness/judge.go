@@ -411,6 +411,9 @@ func (v *view) trafficDoubts(o *Observation, f *Finding) []string {
 			if c.Organisation != "" {
 				name += " (" + c.Organisation + ")"
 			}
+			if c.Past != "" {
+				name += ", past the proxy by " + c.Past
+			}
 			if c.Failure != "" {
 				name += ", failed: " + c.Failure
 			}

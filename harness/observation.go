@@ -151,6 +151,9 @@ type Evidence struct {
 	Packets map[string]*dissect.Capture `json:"-"`
 	// Owners are the sockets that were seen on the phone, with their owners.
 	Owners []Owner `json:"owners,omitempty"`
+	// Apps are the packages of each user id, as the phone named them before the
+	// first window; nil where it did not.
+	Apps map[int][]string `json:"apps,omitempty"`
 	// Known are terms that earlier runs planted on this phone. They never
 	// expire: what is still sent of them is seen too.
 	Known []canary.Canary `json:"known,omitempty"`

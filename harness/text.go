@@ -84,4 +84,29 @@ func (o *Observation) accounting(b *strings.Builder) {
 	for line := range strings.Lines(o.Finding.Accounting.Bars(barWidth)) {
 		b.WriteString("    " + line)
 	}
+	o.recipients(b)
+}
+
+// mostRecipients is how many of them are shown in a terminal; the evidence has
+// all.
+const mostRecipients = 8
+
+func (o *Observation) recipients(b *strings.Builder) {
+	all := o.Finding.Recipients
+	located := false
+	for i, r := range all {
+		if i == mostRecipients {
+			fmt.Fprintf(b, "      and %d more\n", len(all)-i)
+			break
+		}
+		located = located || len(r.Countries) > 0
+		mark := " "
+		if r.InScope {
+			mark = "*"
+		}
+		fmt.Fprintf(b, "    %s to %s\n", mark, r)
+	}
+	if located {
+		fmt.Fprintf(b, "      countries %s\n", o.Finding.CountriesBy)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/capture/telemetry"
+	"github.com/offproof/offproof/harness/collector"
 )
 
 // What a connection may cost beyond the values that were read from it, before
@@ -65,6 +66,8 @@ func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 	for _, k := range keysOf(elsewhere) {
 		f.Elsewhere = append(f.Elsewhere, fmt.Sprintf("%s: %d bytes", k, elsewhere[k]))
 	}
+	f.Recipients = v.recipients(o, func(fl *flow) bool { return v.flowDecides(fl, byFlow[fl], o) })
+	f.CountriesBy = collector.CountrySource()
 	if d := v.unexplained(o, acc); d != "" {
 		*doubts = append(*doubts, d)
 	}
@@ -194,7 +197,7 @@ func startedBefore(fl *flow, o *Observation) bool {
 func (v *view) contact(fl *flow, host, org string, bytes int64, failure string, at time.Time) Contact {
 	return Contact{
 		Host: host, Organisation: org, Sender: fl.sender.String(), Backend: fl.Backend, Flow: fl.ID,
-		Bytes: bytes, Failure: failure, At: at,
+		Bytes: bytes, Failure: failure, At: at, Past: v.past(fl),
 	}
 }
 

@@ -33,6 +33,8 @@ type view struct {
 	handed map[[3]string]time.Time
 	// asked are the addresses that a page told the browser to fetch.
 	pages []page
+	// proxied is true when a proxy ran.
+	proxied bool
 }
 
 // A flow is a conversation with what is known of its ends.
@@ -92,14 +94,19 @@ type sender struct {
 	uid     int
 	known   bool
 	claimed bool
+	name    string // of its packages, empty when unknown
 }
 
 func (s sender) String() string {
 	switch {
+	case !s.known && s.name != "":
+		return fmt.Sprintf("unknown app, by %s (uid %d)", s.name, s.uid)
 	case !s.known:
 		return "unknown app"
 	case s.claimed:
 		return fmt.Sprintf("app of the claim (uid %d)", s.uid)
+	case s.name != "":
+		return fmt.Sprintf("%s (uid %d)", s.name, s.uid)
 	default:
 		return fmt.Sprintf("uid %d", s.uid)
 	}
@@ -192,13 +199,18 @@ func newView(all []*Observation, list *collector.List) *view {
 	terms = append(terms, ev.Known...)
 	finder := canary.NewFinder(terms)
 
+	owned := func(uid int) sender {
+		s := newSender(uid, uids)
+		s.name = nameOf(ev.Apps, uid)
+		return s
+	}
 	own := func(f capture.Flow) sender {
 		if f.UID != nil {
-			return newSender(*f.UID, uids)
+			return owned(*f.UID)
 		}
 		client, server := canonical(f.Client.String()), canonical(f.Server.String())
 		if uid, ok := ownerOf(owners[string(f.Proto)+" "+client+" "+server], f); ok {
-			return newSender(uid, uids)
+			return owned(uid)
 		}
 		if f.Proto == capture.UDP && f.Client.IsValid() {
 			port := ":" + strconv.Itoa(int(f.Client.Port()))
@@ -207,7 +219,7 @@ func newView(all []*Observation, list *collector.List) *view {
 				seen = append(seen, owners["udp from 0.0.0.0"+port]...)
 			}
 			if uid, ok := ownerOf(seen, f); ok {
-				return newSender(uid, uids)
+				return owned(uid)
 			}
 		}
 		return sender{}
@@ -236,6 +248,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		v.flows = append(v.flows, x)
 	}
 	for _, t := range ev.Traces {
+		v.proxied = v.proxied || t.Packets == ""
 		for _, f := range t.Flows {
 			add(t.Backend, f, false)
 		}
@@ -542,6 +555,19 @@ func newSender(uid int, claim []int) sender {
 	}
 	// A system process sends on behalf of others, so it names no owner.
 	return sender{uid: uid, known: app >= firstAppUID && app < endSandboxUID}
+}
+
+// nameOf is the packages of a user id in words, empty when unknown.
+func nameOf(apps map[int][]string, uid int) string {
+	names, ok := apps[uid]
+	if !ok {
+		names = apps[uid%perUser]
+	}
+	name := strings.Join(head(names, 2), ", ")
+	if user := uid / perUser; user > 0 && name != "" {
+		name += fmt.Sprintf(" of user %d", user)
+	}
+	return name
 }
 
 // A flow may lie outside the time in which its socket was seen. The tables are
