@@ -74,6 +74,9 @@ type Trace struct {
 	// Clock is how far the clock that stamped the packets is ahead of the host's,
 	// for a backend whose packets are not stamped by the phone; nil otherwise.
 	Clock *ClockOffset `json:"clock,omitempty"`
+	// Keys is the path of a key log (the format of SSLKEYLOGFILE) of the TLS that
+	// the backend itself ended, empty when it ended none.
+	Keys string `json:"keys,omitempty"`
 	// Flows are the conversations that the backend itself terminated, failed
 	// ones included (a proxy's connections). Packets are not repeated here.
 	Flows []Flow `json:"flows,omitempty"`

@@ -250,7 +250,11 @@ func (b *bench) read(t *capture.Trace, phone time.Duration) {
 		return
 	}
 	defer f.Close() //nolint:errcheck // Read only.
-	c, err := dissect.Read(f, dissect.Options{})
+	keys, err := b.secrets()
+	if err != nil {
+		t.Health.Problems = append(t.Health.Problems, err.Error())
+	}
+	c, err := dissect.Read(f, dissect.Options{KeyLog: keys})
 	if err != nil {
 		t.Health.Truncated = true
 		t.Health.Problems = append(t.Health.Problems, fmt.Sprintf("the packet file cannot be dissected: %v", err))
@@ -322,6 +326,50 @@ func (b *bench) judgeWatches(o *Observation) {
 	}
 }
 
+// secrets is the phone's key log, nil where there is none. One that is not there
+// yet is empty: a tool makes it with the first conversation.
+func (b *bench) secrets() (*dissect.KeyLog, error) {
+	if b.p.KeyLog == "" {
+		return nil, nil
+	}
+	f, err := os.Open(b.p.KeyLog)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key log cannot be read: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // Read only.
+	keys, err := dissect.ReadKeyLog(f)
+	if err != nil {
+		return nil, fmt.Errorf("the key log %s cannot be read: %w", b.p.KeyLog, err)
+	}
+	return keys, nil
+}
+
+// secretText is every key log of a run in one, for the files that people open.
+func (b *bench) secretText(all []capture.Trace) ([]byte, error) {
+	var out []byte
+	paths := []string{b.p.KeyLog}
+	for _, t := range all {
+		paths = append(paths, t.Keys)
+	}
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // The bench's own, and the backends'.
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("harness: read key log: %w", err)
+		}
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			text = append(text, '\n')
+		}
+		out = append(out, text...)
+	}
+	return out, nil
+}
+
 func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
 
 // lag is the longest time between an act and a sighting that is charged to its
@@ -369,13 +417,19 @@ func longestLag(f Finding) time.Duration {
 func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	var all []capture.Flow
 	var exchanges []capture.Exchange
+	secrets, err := b.secretText(ev.Traces)
+	if err != nil {
+		return err
+	}
 	for _, t := range ev.Traces {
 		all = append(all, t.Flows...)
 		exchanges = append(exchanges, t.Exchanges...)
 		if c := ev.Packets[t.Backend]; c != nil {
 			all = append(all, c.Flows...)
 			exchanges = append(exchanges, c.Exchanges...)
-			if err := b.p.keepPackets(t, notesOf(ev, obs, t)); err != nil {
+			notes := notesOf(ev, obs, t)
+			notes.Secrets = secrets
+			if err := b.p.keepPackets(t, notes); err != nil {
 				return err
 			}
 		}

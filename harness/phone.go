@@ -58,6 +58,9 @@ type Phone struct {
 	Log *slog.Logger
 	// Progress is told in a few words what is being done; nil for nobody.
 	Progress func(string)
+	// KeyLog is the path of a key log into which the phone's TLS secrets are
+	// written while it is observed, by a tool of the bench; empty for none.
+	KeyLog string
 }
 
 // A Recorder keeps the files of a run. Names are slash-separated paths below

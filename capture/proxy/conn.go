@@ -192,6 +192,8 @@ func (c *conn) tunnel(ctx context.Context, br *bufio.Reader, target string) {
 		c.flow.fail(w.err.Error())
 	case len(w.server) > 0 || w.phone != nil:
 		c.opaque(w, br, target)
+	case w.byte == 0x16 && c.s.passes(host):
+		c.passThrough(ctx, w, br, target)
 	case w.byte == 0x16:
 		c.intercept(ctx, br, target, host, w.up)
 	default:
@@ -317,7 +319,7 @@ func (c *conn) intercept(ctx context.Context, br *bufio.Reader, target, host str
 			answer := &tls.Config{
 				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cert},
 				// Every connection shall prove anew that the phone trusts us.
-				SessionTicketsDisabled: true,
+				SessionTicketsDisabled: true, KeyLogWriter: c.s.keys,
 			}
 			if alpn != "" {
 				answer.NextProtos = []string{alpn}
@@ -458,6 +460,33 @@ func (c *conn) clear(ctx context.Context, w firstWord, br *bufio.Reader, target 
 		}, w.up)
 	case err == nil:
 		c.opaque(w, br, target)
+	}
+}
+
+// passes says whether a host is one of those that are not intercepted.
+func (s *session) passes(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return slices.ContainsFunc(s.o.PassThrough, func(p string) bool {
+		p = strings.ToLower(p)
+		return host == p || strings.HasSuffix(host, "."+p)
+	})
+}
+
+// passThrough relays TLS that is not to be intercepted. Nothing of it is kept:
+// it counts as a conversation that nobody read.
+func (c *conn) passThrough(ctx context.Context, w firstWord, br *bufio.Reader, target string) {
+	c.flow.update(func(f *capture.Flow) { f.App, f.Visibility = "tls", capture.Metadata })
+	up := w.up
+	if up == nil {
+		var err error
+		if up, err = c.connect(ctx, target); err != nil {
+			c.flow.fail(err.Error())
+			return
+		}
+	}
+	nobody := func([]byte) {}
+	if err := c.duplex(rawRelay{phone: br, toPhone: c.raw, up: up}, up, nobody, nobody); err != nil {
+		c.flow.fail(err.Error())
 	}
 }
 

@@ -62,6 +62,10 @@ type Options struct {
 	// Roots are the authorities trusted for upstream servers; nil means the
 	// system's.
 	Roots *x509.CertPool
+	// PassThrough are hosts whose TLS is not intercepted, and the names below them:
+	// those of apps that refuse the certificate and without which the phone cannot
+	// be used. What is said to them is kept and stays unread.
+	PassThrough []string
 	// DevicePort is the phone's end of the tunnel; 8080 when zero.
 	DevicePort int
 	// AllowLoopback lets the phone reach loopback and link-local addresses

@@ -23,6 +23,7 @@ type session struct {
 	phone    Phone
 	o        Options
 	rec      *recorder
+	keys     *os.File // the key log of both sides of each intercepted connection
 	ca       *authority
 	uplink   *uplink
 	listener net.Listener
@@ -46,7 +47,8 @@ var _ capture.Session = (*session)(nil)
 // Start listens on the host's loopback, then leads the phone there: the tunnel,
 // the trust, and last the proxy setting, so that the phone never has a proxy
 // that does not answer. The run's CA certificate is written to dir as
-// proxy-ca.pem; its key stays in memory.
+// proxy-ca.pem; its key stays in memory. The secrets of the conversations are
+// written to proxy-keys.log there, which only its owner may read.
 func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error) {
 	ca, err := newAuthority(b.o.Clock())
 	if err != nil {
@@ -55,17 +57,21 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 	if err := os.WriteFile(filepath.Join(dir, "proxy-ca.pem"), ca.pem, 0o600); err != nil {
 		return nil, fmt.Errorf("proxy: write certificate: %w", err)
 	}
-	up, err := newUplink(b.o)
+	keys, err := os.OpenFile(filepath.Join(dir, "proxy-keys.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // dir is the run's own
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy: make key log: %w", err)
+	}
+	up, err := newUplink(b.o, keys)
+	if err != nil {
+		return nil, errors.Join(err, keys.Close())
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("proxy: listen: %w", err)
+		return nil, errors.Join(fmt.Errorf("proxy: listen: %w", err), keys.Close())
 	}
 	s := &session{
-		phone: b.phone, o: b.o, ca: ca, uplink: up, listener: listener,
+		phone: b.phone, o: b.o, keys: keys, ca: ca, uplink: up, listener: listener,
 		rec: newRecorder(b.o), done: make(chan struct{}), conns: make(map[*conn]struct{}),
 	}
 	s.beacons.waiting = make(map[string]chan time.Time)
@@ -76,7 +82,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 
 	if err := s.lead(ctx); err != nil {
 		_, stopErr := s.Stop(ctx)
-		return nil, errors.Join(err, stopErr, os.Remove(filepath.Join(dir, "proxy-ca.pem")))
+		return nil, errors.Join(err, stopErr, os.Remove(filepath.Join(dir, "proxy-ca.pem")), os.Remove(keys.Name()))
 	}
 	return s, nil
 }
@@ -189,8 +195,14 @@ func (s *session) Read(ctx context.Context) (capture.Trace, error) {
 	case <-s.ended:
 		return s.Stop(ctx)
 	default:
-		return s.rec.trace(s.o.Clock()), nil
+		return s.trace(), nil
 	}
+}
+
+func (s *session) trace() capture.Trace {
+	t := s.rec.trace(s.o.Clock())
+	t.Keys = s.keys.Name()
+	return t
 }
 
 // Done is closed when recording has ended.
@@ -218,7 +230,10 @@ func (s *session) Stop(ctx context.Context) (capture.Trace, error) {
 		}
 		s.mu.Unlock()
 		s.work.Wait()
-		s.final = s.rec.trace(s.o.Clock())
+		if err := s.keys.Close(); err != nil {
+			s.failure = errors.Join(s.failure, fmt.Errorf("proxy: close key log: %w", err))
+		}
+		s.final = s.trace()
 	})
 	return s.final, s.failure
 }

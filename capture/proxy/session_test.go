@@ -3,9 +3,11 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -188,4 +190,63 @@ func TestNothingIsLeftRunning(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPassThrough: the TLS of a host that is passed on is the server's own, and
+// counts as a conversation that nobody read. Others are read as ever.
+func TestPassThrough(t *testing.T) {
+	w := newWorld(t)
+	w.serve("api.pinned.test:443", echo, "http/1.1")
+	w.serve("other.test:443", echo, "http/1.1")
+	r := w.start(t, proxy.Options{PassThrough: []string{"pinned.test"}})
+	conn := r.connect("api.pinned.test:443")
+	own := tls.Client(conn, &tls.Config{ServerName: "api.pinned.test", RootCAs: w.roots, MinVersion: tls.VersionTLS12})
+	if err := own.HandshakeContext(t.Context()); err != nil {
+		t.Fatalf("the server's own certificate did not come through: %v", err)
+	}
+	if _, err := io.WriteString(own, "POST /x HTTP/1.1\r\nHost: api.pinned.test\r\nContent-Length: 7\r\nConnection: close\r\n\r\nplanted"); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := io.ReadAll(own)
+	if err != nil || !strings.HasSuffix(string(reply), "planted") {
+		t.Fatalf("reply %q, %v", reply, err)
+	}
+	_ = own.Close()
+	client, _ := r.client(false)
+	do(t, client, "GET", "https://other.test/", nil)
+	r.exchange()
+	trace := r.stop()
+	passed := slices.IndexFunc(trace.Flows, func(f capture.Flow) bool { return f.Host == "api.pinned.test" })
+	if passed < 0 || len(trace.Exchanges) != 1 || trace.Exchanges[0].URL != "https://other.test/" {
+		t.Fatalf("flows %+v, exchanges %d", trace.Flows, len(trace.Exchanges))
+	}
+	if f := trace.Flows[passed]; f.App != "tls" || f.Visibility != capture.Metadata || f.Failure != "" || f.BytesUp < 300 {
+		t.Errorf("flow %+v", f)
+	}
+}
+
+// TestKeyLog: the secrets of both sides of an intercepted conversation are
+// written where only their owner reads them.
+func TestKeyLog(t *testing.T) {
+	w := newWorld(t)
+	w.serve("site.test:443", echo, "http/1.1")
+	r := w.start(t, proxy.Options{})
+	client, _ := r.client(false)
+	do(t, client, "GET", "https://site.test/", nil)
+	r.exchange()
+	trace := r.stop()
+	text, err := os.ReadFile(trace.Keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	randoms := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if part := strings.Fields(line); len(part) == 3 && part[0] == "CLIENT_TRAFFIC_SECRET_0" {
+			randoms[part[1]] = true
+		}
+	}
+	info, err := os.Stat(trace.Keys)
+	if err != nil || info.Mode().Perm() != 0o600 || len(randoms) != 2 {
+		t.Errorf("mode %v, secrets of %d conversations: %v", info.Mode(), len(randoms), err)
+	}
 }

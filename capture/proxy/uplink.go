@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -28,10 +29,12 @@ type uplink struct {
 	roots    *x509.CertPool
 	timeout  time.Duration
 	sessions tls.ClientSessionCache
+	keys     io.Writer // the key log
 }
 
-func newUplink(o Options) (*uplink, error) {
+func newUplink(o Options, keys io.Writer) (*uplink, error) {
 	u := &uplink{
+		keys:   keys,
 		direct: o.SOCKS5 == "", loopback: o.AllowLoopback, roots: o.Roots, timeout: o.DialTimeout,
 		sessions: tls.NewLRUClientSessionCache(512),
 	}
@@ -101,7 +104,7 @@ func (u *uplink) secure(ctx context.Context, conn net.Conn, name string, protoco
 	defer cancel()
 	c := tls.Client(conn, &tls.Config{
 		ServerName: name, RootCAs: u.roots, NextProtos: protocols,
-		ClientSessionCache: u.sessions, MinVersion: tls.VersionTLS12,
+		ClientSessionCache: u.sessions, MinVersion: tls.VersionTLS12, KeyLogWriter: u.keys,
 	})
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()

@@ -45,6 +45,7 @@ type Phone struct {
 	daemon   *adbd.Daemon
 	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
 	roots    *x509.CertPool
+	keys     *keyLog // nil where nobody logs
 
 	transport *adbd.Transport // nil unless the world has been asked for it
 
@@ -78,6 +79,9 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	}
 	p := &Phone{w: w, serial: serial, identity: id, life: life, roots: x509.NewCertPool(), rest: adbd.Device}
 	p.roots.AppendCertsFromPEM(w.net.Roots())
+	if pc.KeyLog {
+		p.keys = &keyLog{name: "keys-" + serial + ".log"}
+	}
 	if p.stack, err = w.net.Attach(internet.StackConfig{Name: serial}); err != nil {
 		return nil, fmt.Errorf("sim: attach %s: %w", serial, err)
 	}
@@ -89,7 +93,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	}
 	p.display = screen.New(now)
 	p.browser = browser.New(browser.Config{
-		Network: p.stack, Pace: w.cfg.Pace, Personality: *personality, Now: now, Log: w.cfg.Log, PinnedRoots: p.roots,
+		Network: p.stack, Pace: w.cfg.Pace, Personality: *personality, Now: now, Log: w.cfg.Log, PinnedRoots: p.roots, Keys: p.secrets(),
 		Roots: func() *x509.CertPool { return p.sys.TrustedRoots() },
 		Proxy: func() string { return p.sys.HTTPProxy() },
 		Identity: browser.Identity{
@@ -155,7 +159,7 @@ func (p *Phone) startNoise() {
 	p.noise = cancel
 	p.mu.Unlock()
 	p.running.Go(func() {
-		apps.Push(ctx, apps.PushConfig{Network: p.stack, Roots: p.roots, Every: noiseEvery, Pace: p.w.cfg.Pace, Now: p.sys.Now, Log: p.w.cfg.Log})
+		apps.Push(ctx, apps.PushConfig{Network: p.stack, Roots: p.roots, Keys: p.secrets(), Every: noiseEvery, Pace: p.w.cfg.Pace, Now: p.sys.Now, Log: p.w.cfg.Log})
 	})
 }
 

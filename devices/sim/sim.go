@@ -113,6 +113,9 @@ type PhoneConfig struct {
 	Faults []PlannedFault
 	// DualApps gives the phone a second user, 999, who has the browser as well.
 	DualApps bool
+	// KeyLog makes the phone's apps write the secrets of their TLS to a file of the
+	// farm, as a tool on a rooted phone does; farm.yaml names it.
+	KeyLog bool
 	// Capture are the instruments that farm.yaml lists for the phone; none means
 	// tcpdump and proxy.
 	Capture []string
@@ -246,6 +249,14 @@ func (w *World) writeFiles() error {
 		}
 		w.dir, w.made = dir, true
 	}
+	for _, p := range w.phones {
+		if p.keys == nil {
+			continue
+		}
+		if err := p.keys.open(w.dir); err != nil {
+			return err
+		}
+	}
 	files := map[string][]byte{"roots.pem": w.net.Roots(), "farm.yaml": w.FarmYAML()}
 	if w.cfg.Transport != "" {
 		files[transportFarm] = w.farmYAML(w.cfg.Transport, (*Phone).Transport)
@@ -297,7 +308,11 @@ func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 		if len(capture) == 0 {
 			capture = []string{"tcpdump", "proxy"}
 		}
-		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], note: %q}\n", serial(p), strings.Join(capture, ", "), "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
+		keylog := ""
+		if p.keys != nil {
+			keylog = fmt.Sprintf("keylog: %q, ", p.keys.name)
+		}
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
 	}
 	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n",
 		w.SOCKS(), w.gateway.command(), w.cfg.Pace, w.cfg.Floor)
@@ -351,6 +366,9 @@ func (w *World) Close() error {
 				p.transport.Close()
 			}
 			p.end()
+			if p.keys != nil {
+				w.closed = errors.Join(w.closed, p.keys.close())
+			}
 		}
 		if w.net != nil {
 			w.closed = errors.Join(w.closed, w.net.Close())

@@ -3,15 +3,22 @@
 package capturetest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/devices/sim"
 	"github.com/offproof/offproof/harness"
 	"github.com/offproof/offproof/harness/evidence"
@@ -93,6 +100,21 @@ func (b *bench) pair(when string, harm func(ctx context.Context)) (on, off harne
 	return on, off
 }
 
+// try makes a trial of an incognito search.
+func (b *bench) try() (trial harness.Trial, err error) {
+	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+	search.Claim = browser.MakersPromise()
+	run, err := evidence.Create(b.rig.Farm.Evidence, search.Name, time.Now())
+	if err != nil {
+		return trial, err
+	}
+	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(slog.NewJSONHandler(run.Log(), nil))})
+	if err == nil {
+		trial, err = phone.Try(b.t.Context(), search, browser.AggregatedData)
+	}
+	return trial, errors.Join(err, run.Seal(nil, time.Now()))
+}
+
 func (b *bench) observe(sc harness.Scenario, when string, harm func(ctx context.Context)) (o harness.Observation, err error) {
 	run, err := evidence.Create(b.rig.Farm.Evidence, sc.Name, time.Now())
 	if err != nil {
@@ -152,20 +174,46 @@ func because(o harness.Observation) string {
 	return strings.Join(slices.Concat(o.Finding.Because, o.Broken), "; ")
 }
 
+// The variables that choose how much is tried: all, or a few of each test, other
+// ones on another day, by a seed that is printed and may be given.
+const (
+	whichVariable = "OFFPROOF_CAPTURE"
+	seedVariable  = "OFFPROOF_CAPTURE_SEED"
+)
+
+// sample chooses n of the rows.
+func sample[T any](t *testing.T, rows []T, n int) []T {
+	t.Helper()
+	if os.Getenv(whichVariable) == "all" {
+		return rows
+	}
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv(seedVariable), time.Now().UTC().Format("20060102")), 10, 64)
+	if err != nil {
+		t.Fatalf("%s: a number is wanted: %v", seedVariable, err)
+	}
+	t.Logf("%d of %d rows; the same again: %s=%d; all: %s=all", n, len(rows), seedVariable, seed, whichVariable)
+	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // The choice is repeatable, not secret.
+	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	return rows[:n]
+}
+
+// An instruments row is a set of instruments, and what is done to them.
+type instruments struct {
+	name    string
+	phone   string
+	capture []string
+	when    string
+	harm    func(b *bench) func(ctx context.Context)
+	want    harness.Verdict
+	reason  string
+}
+
 // TestInstruments: every set of instruments that can decide does, and each kind
 // of sabotage is seen.
 func TestInstruments(t *testing.T) {
 	const honest, deaf = "honest", "deaf"
 	both := []string{"tcpdump", "gateway", "proxy"}
-	for _, c := range []struct {
-		name    string
-		phone   string
-		capture []string
-		when    string
-		harm    func(b *bench) func(ctx context.Context)
-		want    harness.Verdict
-		reason  string
-	}{
+	rows := []instruments{
 		{"gateway and proxy", honest, []string{"gateway", "proxy"}, never, nil, harness.NotCollected, ""},
 		{"gateway and proxy", deaf, []string{"gateway", "proxy"}, never, nil, harness.Collected, ""},
 		{"all", honest, both, never, nil, harness.NotCollected, ""},
@@ -193,7 +241,8 @@ func TestInstruments(t *testing.T) {
 				}
 			}
 		}, harness.Inconclusive, "disagree"},
-	} {
+	}
+	for _, c := range sample(t, rows, 5) {
 		t.Run(c.name+", "+c.phone, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture})
@@ -206,6 +255,49 @@ func TestInstruments(t *testing.T) {
 			balanced(t, off)
 			if verdict(off) != c.want || !strings.Contains(because(off), c.reason) {
 				t.Errorf("it came to %s: %s; want %s because of %q", verdict(off), because(off), c.want, c.reason)
+			}
+		})
+	}
+}
+
+// A passive row is a phone that is only listened to.
+type passive struct {
+	phone, capture string
+	keys           bool
+	want           harness.Outcome
+	reason         string
+}
+
+// TestPassive decides without a proxy, a certificate or a VPN in the phone, by
+// packets and the TLS secrets that a tool on the phone writes down: also what an
+// app pins, which no proxy reads.
+func TestPassive(t *testing.T) {
+	rows := []passive{
+		{"honest", "tcpdump", true, harness.Stops, ""},
+		{"pinned", "gateway", true, harness.Continues, ""},
+		{"deaf", "tcpdump", false, harness.OutcomeInconclusive, "contact"},
+	}
+	for _, c := range sample(t, rows, 2) {
+		t.Run(c.phone+" at "+c.capture, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: []string{c.capture}, KeyLog: c.keys})
+			trial, err := b.try()
+			if err != nil {
+				t.Fatal(err)
+			}
+			because := strings.Join(trial.Finding.Because, "; ")
+			if trial.Finding.Outcome != c.want || !strings.Contains(because, c.reason) || strings.Contains(because, "under instrumentation") {
+				t.Errorf("it came to %s: %s; want %s because of %q", trial.Finding.Outcome, because, c.want, c.reason)
+			}
+			// The file opens in Wireshark with the secrets inside.
+			kept, err := os.Open(filepath.Join(trial.Dir, c.capture+".pcapng"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer kept.Close() //nolint:errcheck // Read only.
+			packets, err := dissect.Read(kept, dissect.Options{})
+			if err != nil || c.keys != slices.ContainsFunc(packets.Exchanges, func(x capture.Exchange) bool { return strings.HasPrefix(x.URL, "https://duckduckgo.com/") }) {
+				t.Errorf("%d requests can be read in the file that was kept, %v", len(packets.Exchanges), err)
 			}
 		})
 	}

@@ -71,6 +71,9 @@ type FarmPhone struct {
 	// MAC is the phone's hardware address in the lab's network, empty where the
 	// phone is to be asked.
 	MAC string
+	// KeyLog is the absolute path of a key log into which the phone's TLS secrets
+	// are written while it is observed, by a tool of the bench; empty for none.
+	KeyLog string
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
 	// Server is the ADB server, host:port, to which the phone is attached; empty
@@ -102,6 +105,9 @@ type Uplink struct {
 	SOCKS5 string
 	// Roots is the absolute path of a PEM file, empty for the system's roots.
 	Roots string
+	// Pass are hosts, with the names below them, whose TLS the proxy passes on
+	// without reading it.
+	Pass []string
 }
 
 // farmFile is the shape of farm.yaml. Nodes keep their lines, so that an error
@@ -116,6 +122,7 @@ type farmFile struct {
 		Capture   []yaml.Node `yaml:"capture"`
 		Interface yaml.Node   `yaml:"interface"`
 		MAC       yaml.Node   `yaml:"mac"`
+		KeyLog    yaml.Node   `yaml:"keylog"`
 		Note      yaml.Node   `yaml:"note"`
 		Server    yaml.Node   `yaml:"server"`
 		Region    yaml.Node   `yaml:"region"`
@@ -129,6 +136,7 @@ type farmFile struct {
 	Uplink struct {
 		SOCKS5 yaml.Node `yaml:"socks5"`
 		Roots  yaml.Node `yaml:"roots"`
+		Pass   yaml.Node `yaml:"pass"`
 	} `yaml:"uplink"`
 	Gateway struct {
 		Command yaml.Node `yaml:"command"`
@@ -255,6 +263,16 @@ func (p *parser) farm(file *farmFile) *Farm {
 	if r := p.text(&file.Uplink.Roots, "roots"); r != "" {
 		f.Uplink.Roots = p.absolute(r)
 	}
+	if n := &file.Uplink.Pass; n.Kind != 0 {
+		if err := n.Decode(&f.Uplink.Pass); err != nil || n.Kind != yaml.SequenceNode {
+			p.fail(n, "pass must be a list of host names, such as [pinned.example]")
+		}
+		for _, host := range f.Uplink.Pass {
+			if !strings.Contains(host, ".") || strings.ContainsAny(host, "/ :*") {
+				p.fail(n, "pass: %q is no host name; write pinned.example, which holds for the names below it too", host)
+			}
+		}
+	}
 	if n := &file.Pace; n.Kind != 0 {
 		if err := n.Decode(&f.Pace); err != nil || !(f.Pace > 0 && f.Pace <= 100) {
 			p.fail(n, "pace %q must be a number above 0; 1 on real phones", n.Value)
@@ -324,6 +342,9 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		}
 		if phone.MAC = p.text(&row.MAC, "mac"); phone.MAC != "" && gateway.ParseMAC(phone.MAC) == "" {
 			p.fail(&row.MAC, "mac %q is no hardware address such as f4:60:e2:01:02:03", phone.MAC)
+		}
+		if k := p.text(&row.KeyLog, "keylog"); k != "" {
+			phone.KeyLog = p.absolute(k)
 		}
 		phone.Server = p.text(&row.Server, "server")
 		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {

@@ -101,6 +101,8 @@ func TestParseNamesTheLine(t *testing.T) {
 		"gateway for all":        {"version: 1\ngateway: {command: [ssh, ap, tcpdump]}\nphones: [{serial: a, capture: [proxy]}]\n", 2, "{mac}"},
 		"gateway for a shell":    {"version: 1\ngateway: {command: ssh ap tcpdump}\nphones: [{serial: a, capture: [proxy]}]\n", 2, "list of a program"},
 		"gateway nowhere":        {"version: 1\nphones: [{serial: a, capture: [gateway]}]\n", 2, "gateway: {command"},
+		"pass without a list":    {"version: 1\nphones: [{serial: a, capture: [proxy]}]\nuplink: {pass: pinned.example}\n", 3, "list of host names"},
+		"pass of an address":     {"version: 1\nphones: [{serial: a, capture: [proxy]}]\nuplink: {pass: [\"*.pinned.example\"]}\n", 3, "no host name"},
 		"capture twice":          {"version: 1\nphones: [{serial: a, capture: [proxy, proxy]}]\n", 2, "twice"},
 		"mac":                    {"version: 1\nphones: [{serial: a, mac: \"f4:60\", capture: [proxy]}]\n", 2, "hardware address"},
 		"hooks that are a list":  {"version: 1\nhooks: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 2, "table"},

@@ -498,7 +498,7 @@ func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
 	p := &harness.Phone{
 		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
 		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
-		Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
+		KeyLog: l.config.KeyLog, Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
 		Track: func(ctx context.Context, state func(string)) error {
 			return l.Device.Watch(ctx, func(s devices.State) error {
 				state(string(s))
@@ -523,7 +523,7 @@ func (l *Lease) backend(name string) (capture.Backend, error) {
 	case CaptureGateway:
 		return gateway.New(streams{l.Device}, gateway.Options{Command: l.rig.Farm.Gateway, MAC: l.config.MAC, Interface: l.config.Interface}), nil
 	case CaptureProxy:
-		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots}), nil
+		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots, PassThrough: l.rig.Farm.Uplink.Pass}), nil
 	default:
 		return nil, fmt.Errorf("rig: capture %q is not known", name)
 	}

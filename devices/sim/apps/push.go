@@ -35,6 +35,8 @@ type PushConfig struct {
 	// UID and Address are whose and where; the zero values are the weather's.
 	UID     int
 	Address string
+	// Keys is where the app's TLS secrets are logged; nil for nowhere.
+	Keys io.Writer
 	// Roots are the certificates that the app was built with: it pins its
 	// server, as push services do. Required.
 	Roots *x509.CertPool
@@ -92,7 +94,7 @@ func (cfg PushConfig) connection(ctx context.Context, every time.Duration) error
 	defer func() { _ = raw.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
-	conn := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12, Time: cfg.Now})
+	conn := tls.Client(raw, &tls.Config{ServerName: host, RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12, Time: cfg.Now, KeyLogWriter: cfg.Keys})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("apps: greet %s: %w", host, err)
 	}

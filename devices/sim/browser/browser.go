@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -57,6 +58,8 @@ type Config struct {
 	// Roots are the certificates that the phone trusts at the moment of the
 	// call. It is required.
 	Roots func() *x509.CertPool
+	// Keys is where the browser's TLS secrets are logged; nil for nowhere.
+	Keys io.Writer
 	// PinnedRoots are those that the phone was shipped with, for hosts that a
 	// personality pins; nil means Roots at the start.
 	PinnedRoots *x509.CertPool

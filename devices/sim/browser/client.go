@@ -121,7 +121,7 @@ func (c *client) newTransport(proxy string, roots *x509.CertPool) *http.Transpor
 			}
 			return c.dial(ctx, network, address)
 		},
-		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Time: c.cfg.Now},
+		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Time: c.cfg.Now, KeyLogWriter: c.cfg.Keys},
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 20 * time.Second,
