@@ -43,8 +43,9 @@ func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 	}
 	byFlow := map[*flow][]*message{}
 	for i := range v.messages {
-		m := &v.messages[i]
-		byFlow[m.flow] = append(byFlow[m.flow], m)
+		if m := &v.messages[i]; !m.raw {
+			byFlow[m.flow] = append(byFlow[m.flow], m)
+		}
 	}
 	elsewhere := map[string]int64{}
 	for i := range v.flows {
@@ -209,7 +210,7 @@ func (v *view) beyondControl(o *Observation) []string {
 		out := map[string]int{}
 		for i := range v.messages {
 			m := &v.messages[i]
-			if !overlaps(x, m.from, m.to) || !v.decides(m, x) || v.earlier(m, x) {
+			if m.raw || !overlaps(x, m.from, m.to) || !v.decides(m, x) || v.earlier(m, x) {
 				continue
 			}
 			for j, c := range v.classify(m) {
@@ -261,7 +262,7 @@ func (v *view) dependence(windows []*Observation) string {
 		from, _ := o.span()
 		for j := range v.messages {
 			m := &v.messages[j]
-			if m.ex == nil || m.instrument || m.page != "" || !v.decides(m, o) || !overlaps(o, m.from, m.to) || v.earlier(m, o) {
+			if m.ex == nil || m.raw || m.instrument || m.page != "" || !v.decides(m, o) || !overlaps(o, m.from, m.to) || v.earlier(m, o) {
 				continue
 			}
 			if _, ok := v.expectedExchange(m); ok {

@@ -126,8 +126,9 @@ type message struct {
 	leaves []payload.Leaf
 	events []telemetry.Event
 	hits   []canary.Sighting
-	// instrument is true for a beacon.
-	instrument bool
+	// instrument is true for a beacon, raw for the beginning of a conversation in a
+	// protocol that nobody reads: it is searched, and its bytes stay unread.
+	instrument, raw bool
 	// lost is true when the flow that carried it was not recorded, unsent when
 	// nobody saw the request's end, so that to is only a bound.
 	lost, unsent bool
@@ -327,6 +328,20 @@ func newView(all []*Observation, list *collector.List) *view {
 		for i := range c.Exchanges {
 			exchange(t.Backend, &c.Exchanges[i], true)
 		}
+		for _, u := range c.Unread {
+			m := message{raw: true}
+			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.flow == nil || m.lost || m.flow.local {
+				continue
+			}
+			m.host = m.flow.host
+			m.ex = &capture.Exchange{
+				ID: "raw-" + u.Flow, Flow: u.Flow, Start: m.flow.Start, Sent: m.flow.End, RequestBody: u.Data, BytesUp: int64(len(u.Data)), RequestTruncated: u.Truncated,
+				URL: string(m.flow.Proto) + "://" + net.JoinHostPort(m.host, strconv.Itoa(int(m.flow.Server.Port()))) + "/",
+			}
+			m.date()
+			m.parts = payload.Request(*m.ex)
+			v.message(m, finder, beacons)
+		}
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
 			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
@@ -387,6 +402,9 @@ func (v *view) findBeacons() {
 	room := map[*flow]int64{}
 	for i := range v.messages {
 		m := &v.messages[i]
+		if m.raw {
+			continue
+		}
 		m.flow.beacon = m.flow.beacon || m.instrument
 		other[m.flow] = other[m.flow] || !m.instrument
 		room[m.flow] += m.room()
@@ -500,6 +518,9 @@ func (v *view) shareBytes() {
 	for i := range v.messages {
 		m := &v.messages[i]
 		m.bytes = make([]int64, len(m.leaves))
+		if m.raw {
+			continue
+		}
 		var body []int
 		for j, l := range m.leaves {
 			if l.Where == "body" {

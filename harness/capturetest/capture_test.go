@@ -241,6 +241,13 @@ func TestInstruments(t *testing.T) {
 				}
 			}
 		}, harness.Inconclusive, "disagree"},
+		// What goes past the proxy is seen by the packets, and named.
+		{"past the proxy", "past-ipv6", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by TLS of its own, IPv6"},
+		{"past the proxy", "past-quic", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
+		{"past the proxy", "past-quic", []string{"gateway", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
+		{"past the proxy", "past-doh", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by DNS over HTTPS"},
+		{"past the proxy", "past-xmpush", []string{"tcpdump", "proxy"}, never, nil, harness.Collected, "app.chat.global.xiaomi.net"},
+		{"by another app", "delegate", []string{"tcpdump", "gateway", "proxy"}, never, nil, harness.Collected, "sa.api.intl.miui.com"},
 	}
 	for _, c := range sample(t, rows, 5) {
 		t.Run(c.name+", "+c.phone, func(t *testing.T) {

@@ -108,6 +108,10 @@ var libraries = map[string]library{
 		where: []string{simDir},
 		why:   "it is the simulated internet; anything else on it would measure itself",
 	},
+	"github.com/quic-go/quic-go": {
+		where: []string{simDir}, tests: true,
+		why: "what we say of QUIC is read from its packets, not asked of a library that speaks it",
+	},
 	"github.com/onsi/ginkgo/v2": {
 		where: []string{"specs", "harness/suite"},
 		why:   "helpers return errors and only specs fail, so that a program can use them too",

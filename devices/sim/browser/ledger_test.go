@@ -23,6 +23,10 @@ const (
 	leaf     = "leaf"
 	unlisted = "unlisted"
 	handed   = "by the other app: " + events
+	byIPv6   = "past the proxy: HTTP/2.0"
+	byQUIC   = "past the proxy: HTTP/3.0"
+	byDoH    = "past the proxy: a question"
+	byPush   = "past the proxy: port 5222"
 )
 
 // The truth about every built-in personality: on in a normal tab, on in
@@ -41,6 +45,10 @@ var truths = map[string][4]string{
 	"pinned":           {events, events, events, events},
 	"slow":             {events, events, events, events},
 	"delegate":         {events, events, handed, handed},
+	"past-ipv6":        {events, events, byIPv6, byIPv6},
+	"past-quic":        {events, events, byQUIC, byQUIC},
+	"past-doh":         {events, events, byDoH, byDoH},
+	"past-xmpush":      {events, events, byPush, byPush},
 }
 
 const words = "valo merik"
@@ -95,6 +103,10 @@ func check(t *testing.T, personality browser.Personality, on, private bool, want
 		case e.Host == "api.collect.data.intl.miui.com":
 			seen["leaf"]++
 			checkLeaf(t, e)
+		case e.Host == web.Tracking && strings.Contains(string(e.Body), words) && e.Remote.Addr().Is6():
+			seen["past the proxy: "+e.Proto]++
+		case e.Host == web.Resolver && strings.Contains(string(e.Body), "\x04valo\x05merik\x01q\x04miui\x03com\x00"):
+			seen[byDoH]++
 		case e.Host == web.Unlisted:
 			seen["unlisted"]++
 			checkUnlisted(t, e)
@@ -140,6 +152,15 @@ func check(t *testing.T, personality browser.Personality, on, private bool, want
 		want, counts["leaf"] = "", 1
 	case unlisted:
 		want, counts["unlisted"] = "", 1
+	case byIPv6, byQUIC, byDoH:
+		want, counts[want] = "", 1
+	case byPush:
+		want, counts[byPush] = "", 1
+		for _, c := range p.internet.Ledger().Connections() {
+			if c.Host == web.PushChannel && c.Port == 5222 {
+				seen[byPush]++
+			}
+		}
 	case handed:
 		want = events
 		if !handedOver {
@@ -157,7 +178,7 @@ func check(t *testing.T, personality browser.Personality, on, private bool, want
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the collector received %q, want %q", got, want)
 	}
-	for _, name := range []string{"results", "config", "upload", "leaf", "unlisted"} {
+	for _, name := range []string{"results", "config", "upload", "leaf", "unlisted", byIPv6, byQUIC, byDoH, byPush} {
 		if seen[name] != counts[name] {
 			t.Errorf("%d requests of kind %q, want %d", seen[name], name, counts[name])
 		}

@@ -111,6 +111,29 @@ func All() []Personality {
 			FlushEvery: 3 * flushEvery,
 		},
 		{
+			Name:    "past-ipv6",
+			Summary: "off sends searches past any proxy, by TLS over IPv6",
+			Report:  whenOff(func(act Act) []Upload { return past(WayIPv6, "https://tracking.intl.miui.com/track/v4", act) }),
+		},
+		{
+			Name:    "past-quic",
+			Summary: "off sends searches past any proxy, by HTTP/3",
+			Report:  whenOff(func(act Act) []Upload { return past(WayQUIC, "https://tracking.intl.miui.com/track/v4", act) }),
+		},
+		{
+			Name:    "past-doh",
+			Summary: "off asks a resolver over HTTPS for names that hold the search",
+			Report:  whenOff(askOverHTTPS),
+		},
+		{
+			Name:    "past-xmpush",
+			Summary: "off sends searches on the maker's push channel, port 5222",
+			Report: whenOff(func(act Act) []Upload {
+				body := append([]byte{0xc2, 0xfe, 0x00, 0x05, 0, 0, 0, byte(len(act.Words) + 2), 0x12, byte(len(act.Words))}, act.Words...)
+				return []Upload{{Request: &Request{Method: http.MethodPost, URL: "tcp://app.chat.global.xiaomi.net:5222", Way: WaySocket, Body: body}, After: 2 * time.Second}}
+			}),
+		},
+		{
 			Name:    "delegate",
 			Summary: "off hands the events to another app, which sends them",
 			Report: func(act Act, s State) []Upload {
@@ -146,6 +169,28 @@ func whenOff(search func(Act) []Upload) func(Act, State) []Upload {
 			return nil
 		}
 	}
+}
+
+// past is a report that goes past a proxy.
+func past(way Way, url string, act Act) []Upload {
+	all := post(url, "application/json", []byte(`{"event":"search","word":`+quoted(act.Words)+`}`))
+	all[0].Request.Way = way
+	return all
+}
+
+// askOverHTTPS is a question for a name whose labels are the words of a search.
+func askOverHTTPS(act Act) []Upload {
+	question := []byte{0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}
+	for label := range strings.FieldsSeq(act.Words + " q.miui.com") {
+		for part := range strings.SplitSeq(label, ".") {
+			part = part[:min(len(part), 63)]
+			question = append(append(question, byte(len(part))), part...)
+		}
+	}
+	question = append(question, 0, 0, 1, 0, 1)
+	all := post("https://dns.google/dns-query", "application/dns-message", question)
+	all[0].Request.Way = WayDirect
+	return all
 }
 
 func post(url, contentType string, body []byte) []Upload {

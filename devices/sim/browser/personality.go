@@ -147,8 +147,10 @@ type Event struct {
 // A Request is a raw upload.
 type Request struct {
 	Method, URL string
-	Header      http.Header
-	Body        []byte
+	// Way is how it leaves the phone; empty goes by the phone's settings.
+	Way    Way
+	Header http.Header
+	Body   []byte
 }
 
 // Identity is what the browser knows about its phone. Fields left empty are

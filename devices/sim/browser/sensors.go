@@ -349,6 +349,12 @@ func (m *module) raw(ctx context.Context, r Request) {
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", appAgent(m.identity))
 	}
+	if r.Way != "" {
+		if err := m.past(ctx, r, req); err != nil {
+			m.cfg.Log.Debug("browser: upload past the proxy", "err", err)
+		}
+		return
+	}
 	res, err := c.do(req)
 	if err != nil {
 		m.cfg.Log.Debug("browser: upload", "err", err)

@@ -36,7 +36,9 @@ type HostConfig struct {
 	// TLSPorts and PlainPorts are the open TCP ports; nil means 443 and 80, an
 	// empty list none. Any other port refuses.
 	TLSPorts, PlainPorts []uint16
-	// Handler answers HTTP/1.1 and HTTP/2 requests; each is in the ledger before
+	// QUICPort is the UDP port on which the host speaks HTTP/3; 0 for none.
+	QUICPort uint16
+	// Handler answers HTTP/1.1, HTTP/2 and HTTP/3 requests; each is in the ledger before
 	// it is called. Nil answers 404.
 	Handler http.Handler
 	// Stream, when set, takes each connection instead of HTTP, after the TLS
@@ -100,6 +102,11 @@ func (n *Internet) AddHost(cfg HostConfig) error {
 			return fmt.Errorf("internet: add host %s: %w", cfg.Name, err)
 		}
 		n.byAddr[a] = h
+	}
+	if h.QUICPort != 0 {
+		if err := n.openHTTP3(h); err != nil {
+			return err
+		}
 	}
 	n.router.addHost(h.addrs()...)
 	for _, name := range names {
@@ -242,8 +249,9 @@ func (n *Internet) helloConfig(h *host, c *hostConn) *tls.Config {
 
 // A hostConn is a connection that a host accepted.
 type hostConn struct {
-	net.Conn
-	host *host
+	net.Conn // nil over QUIC
+	host     *host
+	remote   net.Addr // of a connection over QUIC
 
 	mu   sync.Mutex
 	name string
@@ -259,6 +267,14 @@ func (c *hostConn) sni() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.name
+}
+
+// RemoteAddr is the phone's end.
+func (c *hostConn) RemoteAddr() net.Addr {
+	if c.Conn == nil {
+		return c.remote
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // CloseWrite lets a TLS connection announce its end.

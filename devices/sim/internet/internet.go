@@ -95,6 +95,7 @@ type Internet struct {
 	byName   map[string]*host
 	stacks   map[*Stack]struct{}
 	resolver []io.Closer
+	quic     []func() // ends what speaks HTTP/3
 }
 
 // New makes an internet with a resolver and no other host. It lives until
@@ -164,7 +165,7 @@ func (n *Internet) Close() error {
 	for s := range n.stacks {
 		stacks = append(stacks, s)
 	}
-	resolver := n.resolver
+	resolver, quic := n.resolver, n.quic
 	n.mu.Unlock()
 
 	n.cancel()
@@ -174,6 +175,9 @@ func (n *Internet) Close() error {
 	for _, c := range resolver {
 		// A resolver socket has nothing to flush.
 		_ = c.Close()
+	}
+	for _, end := range quic {
+		end()
 	}
 	err := n.server.Close()
 	if errors.Is(err, net.ErrClosed) {

@@ -8,9 +8,12 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"html/template"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -34,6 +37,12 @@ const (
 	Connect = "connect.rom.miui.com"
 	// Unlisted takes any upload; no public list knows it.
 	Unlisted = "telemetry.unlisted.example"
+	// Tracking is one of the sinks, which speaks HTTP/3 too.
+	Tracking = "tracking.intl.miui.com"
+	// Resolver answers anything, as a resolver over HTTPS that knows no name.
+	Resolver = "dns.google"
+	// PushChannel takes connections on port 5222 and says nothing.
+	PushChannel = "app.chat.global.xiaomi.net"
 	// Weather holds a TLS connection open: another app's noise.
 	Weather = "push.weather.example"
 	// Pages has a page at every path.
@@ -48,7 +57,7 @@ func Sinks() []string {
 		"hot.browser.intl.miui.com", "r.browser.intl.miui.com", "activity.browser.intl.miui.com",
 		"api.newsfeed.intl.miui.com", "api.content.intl.miui.com", "api.collect.data.intl.miui.com",
 		"data.sec.intl.miui.com", "globalapi.ad.xiaomi.com", "globalreport.ad.intl.xiaomi.com",
-		"api.ad.intl.xiaomi.com", "sdkconfig.ad.intl.xiaomi.com", "tracking.intl.miui.com",
+		"api.ad.intl.xiaomi.com", "sdkconfig.ad.intl.xiaomi.com", Tracking,
 		"data.mistat.intl.xiaomi.com", "data.mistat.xiaomi.com", "app-measurement.com",
 	}
 }
@@ -92,9 +101,15 @@ func Register(n *internet.Internet, o Options) error {
 		{Name: Unlisted, Handler: unlisted()},
 		{Name: Weather, PlainPorts: []uint16{}, Stream: weather(o.Pace)},
 		{Name: Pages, Handler: pages()},
+		{Name: Resolver, Handler: sink()},
+		{Name: PushChannel, TLSPorts: []uint16{}, PlainPorts: []uint16{5222}, Stream: pushChannel},
 	}
 	for _, name := range append(Sinks(), o.Extra...) {
-		hosts = append(hosts, internet.HostConfig{Name: name, Handler: sink()})
+		h := internet.HostConfig{Name: name, Handler: sink()}
+		if name == Tracking {
+			h.QUICPort = 443
+		}
+		hosts = append(hosts, h)
 	}
 	for _, h := range hosts {
 		if err := n.AddHost(h); err != nil {
@@ -158,6 +173,9 @@ func unlisted() http.Handler {
 	mux.HandleFunc("PUT /", noContent)
 	return mux
 }
+
+// pushChannel takes what it is sent.
+func pushChannel(_ context.Context, conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 func sink() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
