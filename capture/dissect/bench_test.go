@@ -29,7 +29,6 @@ func browsing(b *testing.B, rounds int) []byte {
 		w.udp("10.0.0.2:"+port, resolver, question(b, uint16(i), "site.example", dnsmessage.TypeA))
 		w.udp(resolver, "10.0.0.2:"+port, answer(b, uint16(i), "site.example", dnsmessage.TypeA, []dnsmessage.ResourceBody{a(203, 0, 113, 7)}))
 		x := w.dial("10.0.0.2:"+port, "203.0.113.7:443").open()
-		x.client.seq += uint32(i)
 		x.send(x.client, hello)
 		for range 8 {
 			x.down(sealed)
