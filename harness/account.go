@@ -184,9 +184,10 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 		if !f.packets {
 			continue
 		}
-		n, _ := f.datedWithin(before.To.Add(burstSlack), after.From.Add(-burstSlack))
+		slack := burstSlack + v.stamps[f.Backend]
+		n, _ := f.datedWithin(before.To.Add(slack), after.From.Add(-slack))
 		least += n
-		n, _ = f.sentWithin(before.From.Add(-burstSlack), after.To.Add(burstSlack))
+		n, _ = f.sentWithin(before.From.Add(-slack), after.To.Add(slack))
 		most += n
 	}
 	acc.Counted = &counted

@@ -35,6 +35,9 @@ type view struct {
 	pages []page
 	// proxied is true when a proxy ran.
 	proxied bool
+	// stamps is how well the clock is known that stamped a backend's packets, for
+	// those that are not stamped by the phone.
+	stamps map[string]time.Duration
 }
 
 // A flow is a conversation with what is known of its ends.
@@ -162,7 +165,7 @@ func (m *message) url() string {
 
 // newView reads the evidence that all these observations share.
 func newView(all []*Observation, list *collector.List) *view {
-	v := &view{list: list, all: all, shams: map[string]bool{}, handed: map[[3]string]time.Time{}}
+	v := &view{list: list, all: all, shams: map[string]bool{}, stamps: map[string]time.Duration{}, handed: map[[3]string]time.Time{}}
 	if len(all) == 0 || all[0].evidence == nil {
 		return v
 	}
@@ -250,6 +253,9 @@ func newView(all []*Observation, list *collector.List) *view {
 	}
 	for _, t := range ev.Traces {
 		v.proxied = v.proxied || t.Packets == ""
+		if t.Clock != nil {
+			v.stamps[t.Backend] = t.Clock.Uncertainty
+		}
 		for _, f := range t.Flows {
 			add(t.Backend, f, false)
 		}

@@ -219,7 +219,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 		_, closeErr := rec.Close(func() error { return nil })
 		return nil, errors.Join(fmt.Errorf("gateway: start %s: %w", args[0], err), closeErr, os.Remove(rec.Path()))
 	}
-	if _, err := rec.Beacon(ctx, firstNonce()); err != nil {
+	if _, err := rec.Beacon(ctx, packets.Nonce()); err != nil {
 		words := rec.LastWords()
 		_, stopErr := s.Stop(ctx)
 		if !errors.Is(err, packets.ErrEnded) { // That one says them itself.

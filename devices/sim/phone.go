@@ -45,7 +45,8 @@ type Phone struct {
 	daemon   *adbd.Daemon
 	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
 	roots    *x509.CertPool
-	keys     *keyLog // nil where nobody logs
+	keys     *keyLog  // nil where nobody logs
+	console  *console // nil where the phone is no emulator
 
 	transport *adbd.Transport // nil unless the world has been asked for it
 

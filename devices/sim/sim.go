@@ -113,6 +113,9 @@ type PhoneConfig struct {
 	Faults []PlannedFault
 	// DualApps gives the phone a second user, 999, who has the browser as well.
 	DualApps bool
+	// Emulator makes the phone an Android Emulator: its serial is emulator-PORT, and
+	// a console listens at that port.
+	Emulator bool
 	// KeyLog makes the phone's apps write the secrets of their TLS to a file of the
 	// farm, as a tool on a rooted phone does; farm.yaml names it.
 	KeyLog bool
@@ -186,9 +189,21 @@ func (w *World) start(ctx, life context.Context) error {
 	rng := rand.New(rand.NewPCG(uint64(w.cfg.Seed), 0x73696d)) //nolint:gosec // A world is made from its seed.
 	id := rng.Uint32() & 0xffffff
 	for i, pc := range w.cfg.Phones {
-		p, err := w.phone(life, pc, fmt.Sprintf("SIM%06X%02d", id, i+1), rng)
+		serial := fmt.Sprintf("SIM%06X%02d", id, i+1)
+		var con *console
+		if pc.Emulator {
+			if con, err = openConsole(ctx); err != nil {
+				return fmt.Errorf("sim: open the console of an emulator: %w", err)
+			}
+			serial = con.serial()
+		}
+		p, err := w.phone(life, pc, serial, rng)
 		if err != nil {
 			return err
+		}
+		if con != nil {
+			p.console, con.phone = con, p
+			go con.serve()
 		}
 		w.phones = append(w.phones, p)
 		if w.cfg.Transport != "" {
@@ -250,11 +265,15 @@ func (w *World) writeFiles() error {
 		w.dir, w.made = dir, true
 	}
 	for _, p := range w.phones {
-		if p.keys == nil {
-			continue
+		if p.keys != nil {
+			if err := p.keys.open(w.dir); err != nil {
+				return err
+			}
 		}
-		if err := p.keys.open(w.dir); err != nil {
-			return err
+		if c := p.console; c != nil {
+			if err := os.WriteFile(filepath.Join(w.dir, c.tokenName()), []byte(c.token+"\n"), 0o600); err != nil {
+				return fmt.Errorf("sim: write a console's token: %w", err)
+			}
 		}
 	}
 	files := map[string][]byte{"roots.pem": w.net.Roots(), "farm.yaml": w.FarmYAML()}
@@ -312,6 +331,9 @@ func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 		if p.keys != nil {
 			keylog = fmt.Sprintf("keylog: %q, ", p.keys.name)
 		}
+		if p.console != nil {
+			keylog += fmt.Sprintf("emulator: {token: %q}, ", p.console.tokenName())
+		}
 		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
 	}
 	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n",
@@ -366,6 +388,9 @@ func (w *World) Close() error {
 				p.transport.Close()
 			}
 			p.end()
+			if p.console != nil {
+				p.console.close()
+			}
 			if p.keys != nil {
 				w.closed = errors.Join(w.closed, p.keys.close())
 			}

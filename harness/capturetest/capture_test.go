@@ -247,12 +247,17 @@ func TestInstruments(t *testing.T) {
 		{"past the proxy", "past-quic", []string{"gateway", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
 		{"past the proxy", "past-doh", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by DNS over HTTPS"},
 		{"past the proxy", "past-xmpush", []string{"tcpdump", "proxy"}, never, nil, harness.Collected, "app.chat.global.xiaomi.net"},
+		{"an emulator", honest, []string{"emulator", "proxy"}, never, nil, harness.NotCollected, ""},
+		{"an emulator", deaf, []string{"emulator", "proxy"}, never, nil, harness.Collected, ""},
+		{"the emulator ends", honest, []string{"emulator", "proxy"}, during, func(b *bench) func(context.Context) {
+			return func(context.Context) { b.phone.EndConsole() }
+		}, harness.Inconclusive, "emulator"},
 		{"by another app", "delegate", []string{"tcpdump", "gateway", "proxy"}, never, nil, harness.Collected, "sa.api.intl.miui.com"},
 	}
 	for _, c := range sample(t, rows, 5) {
 		t.Run(c.name+", "+c.phone, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture})
+			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture, Emulator: slices.Contains(c.capture, "emulator")})
 			var harm func(context.Context)
 			if c.harm != nil {
 				harm = c.harm(b)

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/offproof/offproof/capture/emulator"
 	"github.com/offproof/offproof/capture/gateway"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
@@ -35,10 +36,14 @@ const (
 	CaptureTCPDump = "tcpdump"
 	CaptureProxy   = "proxy"
 	CaptureGateway = "gateway"
+	// CaptureEmulator is the Android Emulator's own.
+	CaptureEmulator = "emulator"
 )
 
 // captures are all of them.
-func captures() []string { return []string{CaptureTCPDump, CaptureProxy, CaptureGateway} }
+func captures() []string {
+	return []string{CaptureTCPDump, CaptureProxy, CaptureGateway, CaptureEmulator}
+}
 
 // A Farm is what farm.yaml says of the bench.
 type Farm struct {
@@ -71,6 +76,8 @@ type FarmPhone struct {
 	// MAC is the phone's hardware address in the lab's network, empty where the
 	// phone is to be asked.
 	MAC string
+	// Emulator is what is known of a phone that is an emulator.
+	Emulator Emulator
 	// KeyLog is the absolute path of a key log into which the phone's TLS secrets
 	// are written while it is observed, by a tool of the bench; empty for none.
 	KeyLog string
@@ -92,6 +99,16 @@ type FarmPhone struct {
 	// Hooks are the bench's commands for this phone, by name: the farm's, and the
 	// phone's own in their place.
 	Hooks map[string]Hook
+}
+
+// An Emulator is where an Android Emulator's capture is.
+type Emulator struct {
+	// Token is the absolute path of the file with its console's token, empty for
+	// that in the user's home.
+	Token string
+	// PCAP is the absolute path of what it writes since it was started with
+	// -tcpdump, empty where its console is to begin a capture.
+	PCAP string
 }
 
 // Facts are what farm.yaml says of the phone; all else is unknown.
@@ -123,10 +140,14 @@ type farmFile struct {
 		Interface yaml.Node   `yaml:"interface"`
 		MAC       yaml.Node   `yaml:"mac"`
 		KeyLog    yaml.Node   `yaml:"keylog"`
-		Note      yaml.Node   `yaml:"note"`
-		Server    yaml.Node   `yaml:"server"`
-		Region    yaml.Node   `yaml:"region"`
-		Rooted    yaml.Node   `yaml:"rooted"`
+		Emulator  struct {
+			Token yaml.Node `yaml:"token"`
+			PCAP  yaml.Node `yaml:"pcap"`
+		} `yaml:"emulator"`
+		Note   yaml.Node `yaml:"note"`
+		Server yaml.Node `yaml:"server"`
+		Region yaml.Node `yaml:"region"`
+		Rooted yaml.Node `yaml:"rooted"`
 
 		Quarantine yaml.Node `yaml:"quarantine"`
 		Input      yaml.Node `yaml:"input"`
@@ -345,6 +366,15 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		}
 		if k := p.text(&row.KeyLog, "keylog"); k != "" {
 			phone.KeyLog = p.absolute(k)
+		}
+		if f := p.text(&row.Emulator.Token, "token"); f != "" {
+			phone.Emulator.Token = p.absolute(f)
+		}
+		if f := p.text(&row.Emulator.PCAP, "pcap"); f != "" {
+			phone.Emulator.PCAP = p.absolute(f)
+		}
+		if _, ok := emulator.ConsoleOf(phone.Serial); !ok && phone.Emulator.PCAP == "" && slices.Contains(phone.Capture, CaptureEmulator) {
+			p.fail(&row.Serial, "phone %s is captured by emulator, and its serial is not that of one, such as emulator-5554; name the file that it writes by emulator: {pcap: FILE}", phone.Serial)
 		}
 		phone.Server = p.text(&row.Server, "server")
 		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {

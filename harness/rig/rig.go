@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/emulator"
 	"github.com/offproof/offproof/capture/gateway"
 	"github.com/offproof/offproof/capture/proxy"
 	"github.com/offproof/offproof/capture/tcpdump"
@@ -522,6 +523,8 @@ func (l *Lease) backend(name string) (capture.Backend, error) {
 		return tcpdump.New(streams{l.Device}, tcpdump.Options{Interface: l.config.Interface}), nil
 	case CaptureGateway:
 		return gateway.New(streams{l.Device}, gateway.Options{Command: l.rig.Farm.Gateway, MAC: l.config.MAC, Interface: l.config.Interface}), nil
+	case CaptureEmulator:
+		return emulator.New(streams{l.Device}, emulator.Options{Serial: l.config.Serial, Token: l.config.Emulator.Token, File: l.config.Emulator.PCAP}), nil
 	case CaptureProxy:
 		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots, PassThrough: l.rig.Farm.Uplink.Pass}), nil
 	default:

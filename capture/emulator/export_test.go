@@ -1,0 +1,4 @@
+package emulator
+
+// ReadAnswer reads one answer of the console.
+var ReadAnswer = readAnswer
