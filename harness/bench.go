@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -254,7 +255,7 @@ func (b *bench) read(t *capture.Trace, phone time.Duration) {
 	if err != nil {
 		t.Health.Problems = append(t.Health.Problems, err.Error())
 	}
-	c, err := dissect.Read(f, dissect.Options{KeyLog: keys})
+	c, err := dissect.Read(f, dissect.Options{KeyLog: keys, Local: b.local()})
 	if err != nil {
 		t.Health.Truncated = true
 		t.Health.Problems = append(t.Health.Problems, fmt.Sprintf("the packet file cannot be dissected: %v", err))
@@ -326,6 +327,24 @@ func (b *bench) judgeWatches(o *Observation) {
 	}
 }
 
+// local says whether an address is one of the phone's, as its sockets show them,
+// so that the phone is the client of conversations that others open too. It is
+// nil where none was seen.
+func (b *bench) local() func(netip.Addr) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := map[netip.Addr]bool{}
+	for _, o := range b.owners {
+		if a, err := netip.ParseAddrPort(o.Local); err == nil && !a.Addr().IsUnspecified() && !a.Addr().IsLoopback() {
+			own[a.Addr().Unmap().WithZone("")] = true
+		}
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	return func(a netip.Addr) bool { return own[a.Unmap().WithZone("")] }
+}
+
 // secrets is the phone's key log, nil where there is none. One that is not there
 // yet is empty: a tool makes it with the first conversation.
 func (b *bench) secrets() (*dissect.KeyLog, error) {
@@ -376,7 +395,9 @@ func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
 // observation, read while the instruments go on. leaked is true when an OFF
 // window has a sighting.
 func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.List) (longest time.Duration, leaked bool, err error) {
-	side := &bench{p: b.p, packets: map[string]*dissect.Capture{}}
+	b.mu.Lock()
+	side := &bench{p: b.p, packets: map[string]*dissect.Capture{}, owners: maps.Clone(b.owners)}
+	b.mu.Unlock()
 	for _, s := range b.sessions {
 		t, err := s.Read(ctx)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/harness/canary"
 )
 
 // Two packet captures of one phone, such as its own and the access point's, see
@@ -86,6 +87,33 @@ func together(a, b *flow) bool {
 	return !a.Start.After(b.End.Add(copySlack)) && !b.Start.After(a.End.Add(copySlack))
 }
 
+// searchCopies keeps of the copies' messages those that hold a term which the
+// original does not, as what was found and no more: another capture may have
+// missed just that part. The others say nothing new.
+func (v *view) searchCopies() {
+	type hit struct {
+		host, canary, form string
+	}
+	at := map[hit][]time.Time{}
+	for i := range v.messages {
+		if m := &v.messages[i]; !m.flow.copy {
+			for _, h := range m.hits {
+				at[hit{m.host, h.Canary.ID, h.Form}] = append(at[hit{m.host, h.Canary.ID, h.Form}], m.from)
+			}
+		}
+	}
+	v.messages = slices.DeleteFunc(v.messages, func(m message) bool {
+		return m.flow.copy && !slices.ContainsFunc(m.hits, func(h canary.Sighting) bool {
+			return !slices.ContainsFunc(at[hit{m.host, h.Canary.ID, h.Form}], func(t time.Time) bool { return t.Sub(m.from).Abs() <= copySlack })
+		})
+	})
+	for i := range v.messages {
+		if m := &v.messages[i]; m.flow.copy {
+			m.raw = true
+		}
+	}
+}
+
 // lossTolerance is how many bytes of payload, and a fiftieth, one capture may
 // have more of a conversation than another before that one is in doubt: a packet
 // can be lost between the two places. A whole conversation is not lost.
@@ -110,7 +138,7 @@ func (v *view) disagreements(o *Observation) []string {
 		if t.Start.After(from) {
 			from = t.Start
 		}
-		if t.End.Before(to) {
+		if !t.End.IsZero() && t.End.Before(to) {
 			to = t.End
 		}
 	}
@@ -125,7 +153,7 @@ func (v *view) disagreements(o *Observation) []string {
 	for _, list := range [][]flow{v.flows, v.copies} {
 		for i := range list {
 			f := &list[i]
-			if !f.packets || f.local || !f.Server.IsValid() || f.Server.Addr().IsLoopback() || f.Proto != capture.TCP && f.Proto != capture.UDP {
+			if !f.packets || f.local || f.adb || !f.Server.IsValid() || f.Server.Addr().IsLoopback() || f.Proto != capture.TCP && f.Proto != capture.UDP {
 				continue
 			}
 			s := 2 * slack[f.Backend]

@@ -31,7 +31,7 @@ type Recipient struct {
 
 // past says how a flow went past the proxy, empty when it did not or none ran.
 func (v *view) past(fl *flow) string {
-	if !v.proxied || !fl.packets || fl.beacon || fl.local || fl.Server.Addr().IsLoopback() || fl.Service == "mdns" {
+	if !v.proxied || !fl.packets || fl.beacon || fl.adb || fl.local || fl.Server.Addr().IsLoopback() || fl.Service == "mdns" {
 		return ""
 	}
 	var ways []string
@@ -75,7 +75,7 @@ func (v *view) recipients(o *Observation, decides func(*flow) bool) []Recipient 
 	for i := range v.flows {
 		fl := &v.flows[i]
 		bytes, _ := fl.sentWithin(from, to)
-		if bytes == 0 || fl.beacon || fl.local {
+		if bytes == 0 || fl.beacon || fl.adb || fl.local {
 			continue
 		}
 		r := by[fl.host]

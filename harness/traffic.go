@@ -60,7 +60,7 @@ func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 		if hidden := v.accountFlow(o, f, fl, byFlow[fl], ip, sent); len(hidden) > 0 {
 			*doubts = append(*doubts, fmt.Sprintf("opaque payload went to %s at a time when its conversation shows no bytes: %s", fl.host, strings.Join(head(hidden, 3), "; ")))
 		}
-		if !v.flowDecides(fl, byFlow[fl], o) && !fl.beacon && ip > 0 {
+		if !v.flowDecides(fl, byFlow[fl], o) && !fl.beacon && !fl.adb && ip > 0 {
 			elsewhere[fl.sender.String()+" to "+fl.host] += ip
 		}
 	}
@@ -93,7 +93,7 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	acc := &f.Accounting
 	scope := v.flowDecides(fl, ms, o)
 	switch {
-	case fl.beacon:
+	case fl.beacon || fl.adb:
 		acc.add(ClassInstrument, ip, false, fl.host)
 		return nil
 	case fl.local:

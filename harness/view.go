@@ -49,12 +49,16 @@ type flow struct {
 	org     string
 	purpose collector.Purpose
 	beacon  bool // the instrument's own
+	adb     bool // the instrument's own too: ADB over the network
 	local   bool // never leaves the local link
 	odd     bool // carries numbers that cannot be
 	twice   bool // shares its number with another of the same record
 	// undated is what was sent at times that nobody wrote down: it may have
 	// left at any moment of the flow.
 	undated capture.Burst
+	// copy is true for a further recording of a conversation that is judged in
+	// another.
+	copy bool
 }
 
 // most bounds the bytes of one flow: more is no number but damage, and sums
@@ -148,7 +152,7 @@ type message struct {
 
 // inScope says whether bytes of this sender to this organisation decide.
 func (v *view) inScope(f *flow, claim Claim) bool {
-	if f.beacon {
+	if f.beacon || f.adb {
 		return false
 	}
 	return !f.sender.known || f.sender.claimed || claim.Party(f.org)
@@ -233,6 +237,9 @@ func newView(all []*Observation, list *collector.List) *view {
 		packets     bool
 	}
 	index := map[key]int{}
+	// A phone that is reached over the network is named by its own end.
+	wireless, _ := netip.ParseAddrPort(all[0].Serial)
+	wireless = end(wireless)
 	add := func(backend string, f capture.Flow, packets bool) {
 		x := flow{Flow: f, packets: packets, host: strings.ToLower(f.Host)}
 		x.Backend = backend
@@ -240,6 +247,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		if packets {
 			x.sender = own(f)
 			x.local = linkLocal(f)
+			x.adb = wireless.IsValid() && f.Proto == capture.TCP && (end(f.Client) == wireless || end(f.Server) == wireless)
 		}
 		if x.host == "" && f.Server.IsValid() {
 			x.host = f.Server.Addr().String()
@@ -279,13 +287,13 @@ func newView(all []*Observation, list *collector.List) *view {
 		index[key{v.flows[i].Backend, v.flows[i].ID, v.flows[i].packets}] = i
 	}
 	for i := range v.copies {
-		index[key{v.copies[i].Backend, v.copies[i].ID, true}] = -1
+		v.copies[i].copy = true
+		index[key{v.copies[i].Backend, v.copies[i].ID, true}] = -1 - i
 	}
-	// find is nil for a copy, whose messages are read in the original.
 	find := func(backend, id string, packets bool) (f *flow, lost bool) {
 		if i, ok := index[key{backend, id, packets}]; ok {
 			if i < 0 {
-				return nil, false
+				return &v.copies[-1-i], false
 			}
 			return &v.flows[i], false
 		}
@@ -299,9 +307,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		// instrument says so.
 		ex.RequestTruncated = ex.RequestTruncated || ex.BytesUp > int64(len(ex.RequestBody))
 		m := message{ex: ex}
-		if m.flow, m.lost = find(backend, ex.Flow, packets); m.flow == nil {
-			return
-		}
+		m.flow, m.lost = find(backend, ex.Flow, packets)
 		m.date()
 		if u, err := url.Parse(ex.URL); err == nil && u.Hostname() != "" {
 			m.host, m.path = strings.ToLower(u.Hostname()), u.EscapedPath()
@@ -336,7 +342,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 		for _, u := range c.Unread {
 			m := message{raw: true}
-			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.flow == nil || m.lost || m.flow.local {
+			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.lost || m.flow.local || m.flow.adb {
 				continue
 			}
 			m.host = m.flow.host
@@ -351,13 +357,12 @@ func newView(all []*Observation, list *collector.List) *view {
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
 			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
-			if m.flow, m.lost = find(t.Backend, l.Flow, true); m.flow == nil {
-				continue
-			}
+			m.flow, m.lost = find(t.Backend, l.Flow, true)
 			m.date()
 			v.message(m, finder, beacons)
 		}
 	}
+	v.searchCopies()
 	slices.SortStableFunc(v.messages, func(a, b message) int { return a.from.Compare(b.from) })
 	v.findPages()
 	v.shareBytes()
@@ -630,6 +635,9 @@ func canonical(hostport string) string {
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
 }
+
+// end is an address with IPv4 in IPv6 unmapped.
+func end(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 func portOf(hostport string) string {
 	_, port, err := net.SplitHostPort(hostport)

@@ -1,0 +1,128 @@
+package harness_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/dissect"
+	"github.com/offproof/offproof/harness"
+)
+
+// second adds another packet capture to the world, as the access point's, which
+// has what the first one has.
+func (w *world) second() *dissect.Capture {
+	first := w.ev.Packets["tcpdump"]
+	again := &dissect.Capture{Lookups: append([]capture.Lookup(nil), first.Lookups...), Exchanges: append([]capture.Exchange(nil), first.Exchanges...)}
+	for _, f := range first.Flows {
+		f.Sent = append([]capture.Burst(nil), f.Sent...)
+		again.Flows = append(again.Flows, f)
+	}
+	zero := int64(0)
+	w.ev.Traces = append(w.ev.Traces, capture.Trace{
+		Backend: "gateway", Packets: "gateway.pcap", Clock: &capture.ClockOffset{Uncertainty: time.Millisecond}, Health: capture.Health{Dropped: &zero},
+		End: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
+	})
+	w.ev.Packets["gateway"] = again
+	for _, o := range w.trial.Observations {
+		o.Beacons["gateway"] = append([]capture.Beacon(nil), o.Beacons["tcpdump"]...)
+	}
+	return again
+}
+
+// TestTwoCaptures: what two captures have counts once, what only one has is seen
+// and makes the window inconclusive, and a term that only the copy holds is found.
+func TestTwoCaptures(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		harm   func(w *world, off *harness.Observation)
+		want   harness.Outcome
+		reason string
+	}{
+		{"the same in both", func(*world, *harness.Observation) {}, harness.Stops, ""},
+		{"a conversation that the phone hides", func(w *world, off *harness.Observation) {
+			at := off.Window.Open.Add(3 * time.Second)
+			again := w.ev.Packets["gateway"]
+			again.Flows = append(again.Flows, capture.Flow{
+				ID: "hidden", Proto: capture.TCP, App: "tls", Client: netip.AddrPortFrom(phoneAddr, 40777), Server: netip.MustParseAddrPort("203.0.113.99:443"),
+				Start: at, End: at.Add(time.Second), BytesUp: 900, PayloadUp: 700, Visibility: capture.Metadata,
+				Sent: []capture.Burst{{At: at, Bytes: 900, Payload: 700}},
+			})
+		}, harness.OutcomeInconclusive, "gateway and tcpdump disagree"},
+		{"a term in the copy alone", func(w *world, off *harness.Observation) {
+			at := off.Window.Open.Add(3 * time.Second)
+			flow := func(payload int64) capture.Flow {
+				return capture.Flow{
+					ID: "split", Proto: capture.TCP, App: "http", Client: netip.AddrPortFrom(phoneAddr, 40778), Server: netip.MustParseAddrPort("203.0.113.98:80"),
+					Host: "split.example", HostFrom: capture.FromHeader, Start: at, End: at.Add(time.Second), BytesUp: payload + 100, PayloadUp: payload, Visibility: capture.Plaintext,
+					Sent: []capture.Burst{{At: at, Bytes: payload + 100, Payload: payload}},
+				}
+			}
+			request := func(id, body string) capture.Exchange {
+				return capture.Exchange{
+					ID: id, Flow: "split", Start: at, Sent: at, End: at, Method: "POST", URL: "http://split.example/x", Status: 200,
+					RequestBody: []byte(body), BytesUp: int64(len(body)),
+				}
+			}
+			// The first capture took it for two requests, and reads the term in neither.
+			first, again := w.ev.Packets["tcpdump"], w.ev.Packets["gateway"]
+			first.Flows = append(first.Flows, flow(300))
+			first.Exchanges = append(first.Exchanges, request("a", "status=ok"), request("b", "status=ok"))
+			again.Flows = append(again.Flows, flow(300))
+			again.Exchanges = append(again.Exchanges, request("a", "q="+strings.ReplaceAll(off.Canaries[0].Term, " ", "+")))
+		}, harness.Continues, "split.example"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.second()
+			c.harm(w, w.get("off-1"))
+			harness.JudgeTrial(w.trial, list(t))
+			because := strings.Join(w.trial.Finding.Because, "; ")
+			if w.trial.Finding.Outcome != c.want || !strings.Contains(because, c.reason) {
+				t.Errorf("it came to %s: %s; want %s because of %q", w.trial.Finding.Outcome, because, c.want, c.reason)
+			}
+		})
+	}
+}
+
+// TestADBOverTheNetwork: what the harness types crosses the air as well where the
+// phone is reached over TCP. That is the instrument's, and no sighting.
+func TestADBOverTheNetwork(t *testing.T) {
+	for name, orient := range map[string]func(phone, host netip.AddrPort) (client, server netip.AddrPort){
+		"the phone as client": func(phone, host netip.AddrPort) (netip.AddrPort, netip.AddrPort) { return phone, host },
+		"the phone as server": func(phone, host netip.AddrPort) (netip.AddrPort, netip.AddrPort) { return host, phone },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			off := w.get("off-1")
+			at := off.Window.Open.Add(time.Second)
+			client, server := orient(netip.AddrPortFrom(phoneAddr, 5555), netip.MustParseAddrPort("192.168.43.2:40001"))
+			packets := w.ev.Packets["tcpdump"]
+			packets.Flows = append(packets.Flows, capture.Flow{
+				ID: "adb", Proto: capture.TCP, Client: client, Server: server, Start: at, End: at.Add(5 * time.Second), BytesUp: 300, PayloadUp: 200,
+				Visibility: capture.Metadata, Sent: []capture.Burst{{At: at, Bytes: 300, Payload: 200}},
+			})
+			packets.Unread = append(packets.Unread, dissect.Unread{Flow: "adb", Data: []byte("WRTE....shell,v2:input text '" + off.Canaries[0].Term + "'")})
+			for _, o := range w.trial.Observations {
+				o.Serial = netip.AddrPortFrom(phoneAddr, 5555).String()
+				for i := range o.Canaries {
+					o.Canaries[i].Serial = o.Serial
+				}
+			}
+			off.CountersAfter.Sent["wlan0"] += 300
+			harness.JudgeTrial(w.trial, list(t))
+			if got := off.Finding; len(got.Sightings) != 0 || got.Accounting.InScope[harness.ClassOpaqueTransport] != 0 || w.trial.Finding.Outcome != harness.Stops {
+				t.Errorf("it came to %s: %q, sightings %+v", w.trial.Finding.Outcome, got.Because, got.Sightings)
+			}
+			// The same words to anybody else are a sighting.
+			packets.Flows[len(packets.Flows)-1].Client = netip.AddrPortFrom(phoneAddr, 41555)
+			packets.Flows[len(packets.Flows)-1].Server = netip.MustParseAddrPort("203.0.113.97:5222")
+			harness.JudgeTrial(w.trial, list(t))
+			if w.trial.Finding.Outcome != harness.Continues {
+				t.Errorf("raw words to a stranger came to %s: %q", w.trial.Finding.Outcome, w.trial.Finding.Because)
+			}
+		})
+	}
+}
