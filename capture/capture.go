@@ -71,6 +71,11 @@ type Trace struct {
 	// for a backend that records no packets. Its times are the phone's clock,
 	// unless Clock says otherwise.
 	Packets string `json:"packets,omitempty"`
+	// Inside is true when the packets were taken at the app side of a tunnel in
+	// the phone, such as a VPN of the phone's own: who sent what to whom is as the
+	// apps meant it, but client addresses, resolvers and the sizes of segments are
+	// not those of the wire.
+	Inside bool `json:"inside,omitempty"`
 	// Clock is how far the clock that stamped the packets is ahead of the host's,
 	// for a backend whose packets are not stamped by the phone; nil otherwise.
 	Clock *ClockOffset `json:"clock,omitempty"`
@@ -200,7 +205,10 @@ type Flow struct {
 	// among windows. Packets closer than 10 ms may be merged into one burst.
 	Sent []Burst `json:"sent,omitempty"`
 	// UID is the Android user id that owned the socket, nil when unknown.
-	UID        *int       `json:"uid,omitempty"`
+	UID *int `json:"uid,omitempty"`
+	// AppName is what the instrument calls the app that owned the socket, perhaps
+	// cut short, empty when it does not say. It is a label, and UID decides.
+	AppName    string     `json:"app_name,omitempty"`
 	Visibility Visibility `json:"visibility"`
 	// Failure says why the conversation came to nothing (refused handshake,
 	// reset, no answer), empty when it did not fail.

@@ -60,7 +60,11 @@ func (e *engine) record(rec *record) {
 	for d := e.frags.expired(rec.at); d != nil; d = e.frags.expired(rec.at) {
 		e.incomplete(d)
 	}
-	b, why := network(rec.link, rec.data)
+	data, whose := rec.data, owner{}
+	if rec.link == linkEthernet {
+		data, whose = untail(data, rec.wire)
+	}
+	b, why := network(rec.link, data)
 	if why != "" {
 		e.strange(why)
 		return
@@ -70,6 +74,7 @@ func (e *engine) record(rec *record) {
 		e.strange(why)
 		return
 	}
+	p.owner = whose
 	if p.fragment {
 		d := e.frags.add(&p, rec.at)
 		if d == nil {
@@ -140,6 +145,7 @@ func (e *engine) flow(p *packet, src, dst uint16, at time.Time, s *segment) (*fl
 			dir = 1
 		}
 		if s == nil || !f.reopened(dir, s) {
+			f.owner.merge(p.owner)
 			return f, dir
 		}
 		e.flush(f)
@@ -149,12 +155,13 @@ func (e *engine) flow(p *packet, src, dst uint16, at time.Time, s *segment) (*fl
 			e.rest = &flow{start: at, end: at, proto: capture.OtherIP, asker: -1, opener: -1, client: -1}
 			e.rest.number = len(e.order) + 1
 		}
+		e.rest.owner = owner{torn: true} // They are of many.
 		if e.o.Local != nil && e.o.Local(p.dst) && !e.o.Local(p.src) || e.o.Local == nil && !p.src.IsPrivate() && p.dst.IsPrivate() {
 			return e.rest, 1
 		}
 		return e.rest, 0
 	}
-	f = &flow{number: len(e.order) + 1, proto: protoName(p.proto), ends: [2]netip.AddrPort{a, b}, start: at, end: at, asker: -1, opener: -1, client: -1}
+	f = &flow{number: len(e.order) + 1, proto: protoName(p.proto), ends: [2]netip.AddrPort{a, b}, start: at, end: at, owner: p.owner, asker: -1, opener: -1, client: -1}
 	if s != nil {
 		f.tcp = &connection{}
 	}

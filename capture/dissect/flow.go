@@ -49,6 +49,7 @@ type flow struct {
 	tcp         *connection
 	udp         *datagrams
 	kept        [2]*keptBytes
+	owner       owner
 }
 
 // A connection is what TCP adds to a flow.
@@ -234,6 +235,10 @@ func (f *flow) result(names *names) capture.Flow {
 	}
 	if out.Visibility == capture.VisibilityUnknown {
 		out.Visibility = capture.Metadata
+	}
+	if f.owner.known {
+		uid := f.owner.uid
+		out.UID, out.AppName = &uid, f.owner.name
 	}
 	if f.hello != nil {
 		out.SNI, out.ALPN, out.JA4, out.ECH = f.hello.serverName, f.hello.protocols, f.hello.ja4, f.hello.ech

@@ -35,6 +35,7 @@ type datagram struct {
 	parts []part
 	size  int
 	total int // bytes of payload, -1 until the last fragment has come
+	owner owner
 }
 
 // fragments puts datagrams together, oldest first.
@@ -58,6 +59,7 @@ func (f *fragments) add(p *packet, at time.Time) (whole *datagram) {
 	}
 	d.last = at
 	d.size += p.size
+	d.owner.merge(p.owner)
 	d.insert(part{p.offset, append([]byte(nil), p.payload...), p.missing})
 	if !p.more && d.total < 0 {
 		d.total = p.offset + len(p.payload) + p.missing
@@ -124,7 +126,7 @@ func (f *fragments) expired(now time.Time) *datagram {
 
 // packet joins the parts, up to the first byte that is not there.
 func (d *datagram) packet() packet {
-	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size}
+	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size, owner: d.owner}
 	whole, wire := true, 0
 	for _, part := range d.parts {
 		wire += len(part.data) + part.missing

@@ -56,6 +56,8 @@ type packet struct {
 	id       uint32
 	offset   int
 	more     bool
+	// owner is whose packet it is, as far as the file says.
+	owner owner
 }
 
 // An oddity is a reason for which a packet could not be read, empty when it

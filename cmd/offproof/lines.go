@@ -44,6 +44,7 @@ type (
 		Service     string `json:"service,omitempty"`
 		PayloadUp   int64  `json:"payload_up"`
 		PayloadDown int64  `json:"payload_down"`
+		AppName     string `json:"app_name,omitempty"`
 		Failure     string `json:"failure,omitempty"`
 		Skipped     int64  `json:"skipped_bytes,omitempty"`
 		Midstream   bool   `json:"midstream,omitempty"`
@@ -115,7 +116,7 @@ func (f *findings) lines(w io.Writer) error {
 		line := flowLine{
 			Type: "flow", ID: x.ID, Proto: x.Proto, App: x.App, Host: x.Host, HostFrom: x.HostFrom,
 			SNI: x.SNI, ALPN: x.ALPN, JA4: x.JA4, ECH: x.ECH, Service: x.Service, Start: x.Start, End: x.End, Up: x.BytesUp, Down: x.BytesDown, UID: x.UID,
-			Visibility: x.Visibility, PayloadUp: x.PayloadUp, PayloadDown: x.PayloadDown,
+			Visibility: x.Visibility, PayloadUp: x.PayloadUp, PayloadDown: x.PayloadDown, AppName: x.AppName,
 			Failure: x.Failure, Skipped: x.SkippedBytes, Midstream: x.Midstream,
 		}
 		if x.Client.IsValid() {
