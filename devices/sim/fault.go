@@ -50,7 +50,7 @@ func toggle(set func(p *Phone, on bool)) func(context.Context, *Phone, string) (
 // faults are all faults by name.
 func faults() map[string]fault {
 	all := map[string]fault{}
-	for _, kind := range []map[string]fault{transportFaults(), phoneFaults(), networkFaults(), screenFaults()} {
+	for _, kind := range []map[string]fault{transportFaults(), phoneFaults(), networkFaults(), vpnFaults(), screenFaults()} {
 		maps.Copy(all, kind)
 	}
 	return all

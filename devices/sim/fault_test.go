@@ -134,7 +134,7 @@ func works(t *testing.T, b bench) {
 // the doors that everybody uses. A fault without a row fails.
 func TestEachFault(t *testing.T) {
 	cases := map[string]faultCase{}
-	for _, kind := range []map[string]faultCase{transportCases(), phoneCases(), networkCases(), screenCases()} {
+	for _, kind := range []map[string]faultCase{transportCases(), phoneCases(), networkCases(), vpnCases(), screenCases()} {
 		for name, c := range kind {
 			cases[name] = c
 		}

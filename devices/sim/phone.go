@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/offproof/offproof/devices/sim/apps"
 	"github.com/offproof/offproof/devices/sim/browser"
 	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/devices/sim/pcapdroid"
 	"github.com/offproof/offproof/devices/sim/screen"
 	"github.com/offproof/offproof/devices/sim/userland"
 )
@@ -45,8 +45,10 @@ type Phone struct {
 	daemon   *adbd.Daemon
 	life     context.Context //nolint:containedctx // The phone's own life, which starts again its apps after a reboot.
 	roots    *x509.CertPool
-	keys     *keyLog  // nil where nobody logs
-	console  *console // nil where the phone is no emulator
+	keys     *keyLog        // nil where nobody logs
+	console  *console       // nil where the phone is no emulator
+	vpn      *pcapdroid.App // nil where it is not installed
+	vpnKey   string
 
 	transport *adbd.Transport // nil unless the world has been asked for it
 
@@ -106,15 +108,19 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	if pc.DualApps {
 		dual = []string{browser.Package}
 	}
+	packages := []userland.Package{
+		{Name: browser.Package, Version: p.browser.Version(), Code: versionCode(p.browser.Version()), UID: p.browser.UID(), Main: browser.MainActivity, Runtime: browser.RuntimePermissions()},
+		{Name: browser.DelegatePackage, Version: "3.6.13", Code: 30613, UID: p.browser.DelegateUID(), System: true, Running: true},
+		{Name: apps.WeatherPackage, Version: "4.1.0", Code: 410, UID: apps.WeatherUID, Running: true},
+	}
+	if pc.pcapdroid() != "" {
+		packages = append(packages, p.installPCAPdroid(pc.pcapdroid(), rng)...)
+	}
 	p.sys, err = userland.New(userland.Config{
 		DualApps: dual, Root: pc.Root,
-		Identity: id, Network: stackNetwork{p.stack}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
+		Identity: id, Network: stackNetwork{p.stack, p.tunnel}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
-		Packages: []userland.Package{
-			{Name: browser.Package, Version: p.browser.Version(), Code: versionCode(p.browser.Version()), UID: p.browser.UID(), Main: browser.MainActivity, Runtime: browser.RuntimePermissions()},
-			{Name: browser.DelegatePackage, Version: "3.6.13", Code: 30613, UID: p.browser.DelegateUID(), System: true, Running: true},
-			{Name: apps.WeatherPackage, Version: "4.1.0", Code: 410, UID: apps.WeatherUID, Running: true},
-		},
+		Packages: packages, Services: p.services,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sim: boot %s: %w", serial, err)
@@ -122,6 +128,12 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	p.display.Install(p.browser)
 	for _, app := range apps.PopupApps() {
 		p.display.Install(app)
+	}
+	if p.vpn != nil {
+		p.sys.SetAppOp(pcapdroid.Package, pcapdroid.ConsentOp, "allow")
+		for _, app := range p.vpn.Windows() {
+			p.display.Install(app)
+		}
 	}
 	p.sys.OnReboot(func() { p.reboot("") })
 	p.daemon = adbd.New(daemonPhone{p}, w.cfg.Log)
@@ -171,6 +183,9 @@ func (p *Phone) end() {
 	noise := p.noise
 	p.mu.Unlock()
 	noise()
+	if p.vpn != nil {
+		p.vpn.Close()
+	}
 	p.browser.Close()
 	p.display.Close()
 	p.sys.Shutdown()
@@ -242,6 +257,9 @@ func (p *Phone) reboot(into string) {
 		p.setState(adbd.Absent)
 		p.noise()
 		p.display.ForceStop(browser.Package)
+		if p.vpn != nil {
+			p.vpn.Stop()
+		}
 		p.display.Key(screen.KeyHome)
 		p.sys.Shutdown()
 		p.stack.SetUp(false)
@@ -377,48 +395,6 @@ func statOf(i *userland.FileInfo, err error) (adbd.Stat, error) {
 	return adbd.Stat{
 		Name: i.Name(), Mode: mode, UID: uint32(i.UID), GID: uint32(i.GID), Ino: i.Ino, Size: i.Size(), Mtime: i.ModTime(), //nolint:gosec // Small numbers.
 	}, nil
-}
-
-// stackNetwork is the phone's network as its userland sees it.
-type stackNetwork struct{ *internet.Stack }
-
-func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr) (time.Duration, error) {
-	pong, err := n.Stack.Ping(ctx, to.String())
-	return pong.RTT, err
-}
-
-func (n stackNetwork) Interfaces() []userland.Interface {
-	counters := n.Counters()
-	out := []userland.Interface{{Name: "lo", Up: true}, {Name: "wlan0", MAC: n.MAC(), Up: n.Up()}}
-	for i := range out {
-		out[i].Prefixes = n.Addrs(out[i].Name)
-		out[i].Counters = userland.Counters(counters[out[i].Name])
-	}
-	return out
-}
-
-func (n stackNetwork) UIDCounters() map[string]map[int]userland.Counters {
-	out := map[int]userland.Counters{}
-	for uid, c := range n.Stack.UIDCounters() {
-		out[uid] = userland.Counters(c)
-	}
-	return map[string]map[int]userland.Counters{"wlan0": out}
-}
-
-func (n stackNetwork) Sockets() []userland.Socket {
-	list := n.Stack.Sockets()
-	out := make([]userland.Socket, 0, len(list))
-	for _, s := range list {
-		proto, v6 := strings.CutSuffix(s.Proto, "6")
-		out = append(out, userland.Socket{
-			Proto: proto, IPv6: v6, Local: s.Local, Remote: s.Remote, State: int(s.State), UID: s.UID, Inode: s.Inode,
-		})
-	}
-	return out
-}
-
-func (n stackNetwork) Tap(iface string, deliver func(at time.Time, frame []byte)) (userland.Tap, error) {
-	return n.OpenTap(iface, deliver), nil
 }
 
 // displayScreen is the phone's screen as its userland sees it.

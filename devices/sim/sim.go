@@ -49,6 +49,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -122,6 +123,20 @@ type PhoneConfig struct {
 	// Capture are the instruments that farm.yaml lists for the phone; none means
 	// tcpdump and proxy.
 	Capture []string
+	// PCAPdroid is the version of the app that is installed; empty means none, or a
+	// good one where Capture names it. The phone's owner has allowed it to be the
+	// phone's VPN.
+	PCAPdroid string
+	// Isolated says in farm.yaml that nobody else is on the phone's network.
+	Isolated bool
+}
+
+// pcapdroid is the version of PCAPdroid that the phone has, empty for none.
+func (pc PhoneConfig) pcapdroid() string {
+	if pc.PCAPdroid == "" && slices.Contains(pc.Capture, capturePCAPdroid) {
+		return pcapdroidVersion
+	}
+	return pc.PCAPdroid
 }
 
 // A World is a running farm.
@@ -334,11 +349,22 @@ func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 		if p.console != nil {
 			keylog += fmt.Sprintf("emulator: {token: %q}, ", p.console.tokenName())
 		}
-		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality())
+		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q%s}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality(), pcapdroidYAML(p, w.cfg.Phones[i]))
 	}
 	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n",
 		w.SOCKS(), w.gateway.command(), w.cfg.Pace, w.cfg.Floor)
 	return []byte(b.String())
+}
+
+// pcapdroidYAML is what farm.yaml says of a phone's PCAPdroid.
+func pcapdroidYAML(p *Phone, pc PhoneConfig) string {
+	switch {
+	case !slices.Contains(pc.Capture, capturePCAPdroid):
+		return ""
+	case pc.Isolated:
+		return fmt.Sprintf(", pcapdroid: {api_key: %q, isolated: true}", p.PCAPdroidKey())
+	}
+	return fmt.Sprintf(", pcapdroid: {api_key: %q}", p.PCAPdroidKey())
 }
 
 // FarmFile is the path of the farm.yaml that was written.

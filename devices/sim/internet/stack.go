@@ -167,6 +167,14 @@ func (s *Stack) Counters() map[string]Counters {
 // to no socket is user 0's.
 func (s *Stack) UIDCounters() map[int]Counters { return s.wlan.uidCounters() }
 
+// Owner returns the user whose socket a packet of the phone belongs to, from its
+// IP header on; false where the kernel knows of none, perhaps no more. out is true
+// for a packet that the phone sends.
+func (s *Stack) Owner(packet []byte, out bool) (uid int, known bool) {
+	uid = s.sockets.uidOf(packet, out)
+	return uid, uid != 0
+}
+
 // Sockets returns the phone's socket table, oldest first.
 func (s *Stack) Sockets() []Socket { return s.sockets.list() }
 

@@ -95,7 +95,17 @@ func (s *System) linkProperties(i Interface) string {
 		}
 		routes = append(routes, p.Masked().String()+" -> "+via+" "+i.Name)
 	}
-	if gw, ok := gateway(i); ok {
+	if gw, ok := gateway(i); strings.HasPrefix(i.Name, "tun") {
+		// A VPN's routes lead into its interface, and it names its own resolvers.
+		for _, p := range i.Prefixes {
+			if p.Addr().Is4() {
+				routes = append(routes, "0.0.0.0/0 -> 0.0.0.0 "+i.Name)
+				dns = append(dns, p.Addr().Next().String())
+			} else {
+				routes = append(routes, "::/0 -> :: "+i.Name)
+			}
+		}
+	} else if ok {
 		routes = append(routes, "0.0.0.0/0 -> "+gw.String()+" "+i.Name)
 		dns = append(dns, gw.String())
 	} else {

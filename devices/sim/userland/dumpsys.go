@@ -55,6 +55,10 @@ func dumpService(p *proc, service string, args []string) bool {
 	case "window":
 		p.printf("%s", s.dumpWindow(args))
 	case "activity":
+		if len(args) > 0 && (args[0] == "services" || args[0] == "s") {
+			p.printf("%s", s.dumpServices(args[1:]))
+			break
+		}
 		p.printf("%s", s.dumpActivity())
 	case "battery":
 		p.printf("%s", s.dumpBattery())
@@ -156,6 +160,34 @@ func (s *System) dumpFocus() string {
 		return "  mCurrentFocus=null\n  mFocusedApp=null\n"
 	}
 	return fmt.Sprintf("  mCurrentFocus=Window{5d2f0c1 u0 %s}\n  mFocusedApp=AppWindowToken{c1b9a6e token=Token{2cf2e49 ActivityRecord{90d3d50 u0 %s t41}}}\n", focus, short(focus))
+}
+
+// dumpServices is dumpsys activity services, perhaps of one package or component.
+func (s *System) dumpServices(of []string) string {
+	var b strings.Builder
+	b.WriteString("ACTIVITY MANAGER SERVICES (dumpsys activity services)\n")
+	var all []string
+	if s.cfg.Services != nil {
+		all = s.cfg.Services()
+	}
+	none := true
+	for i, c := range all {
+		pkg, _, _ := strings.Cut(c, "/")
+		if len(of) > 0 && of[0] != pkg && of[0] != short(c) && of[0] != c {
+			continue
+		}
+		if none {
+			b.WriteString("  User 0 active services:\n")
+		}
+		none = false
+		fmt.Fprintf(&b, "  * ServiceRecord{5d1e7a%d u0 %s}\n    intent={cmp=%s}\n    packageName=%s\n    processName=%s\n    createTime=-41s217ms startingBgTimeout=--\n"+
+			"    isForeground=true foregroundId=1 foregroundNoti=Notification(channel=VPNService pri=0 contentView=null vibrate=null sound=null defaults=0x0 flags=0x62 color=0x00000000 vis=PRIVATE)\n"+
+			"    startRequested=true delayedStop=false stopIfKilled=false callStart=true lastStartId=1\n\n", i%10, short(c), short(c), pkg, pkg)
+	}
+	if none {
+		b.WriteString("  (nothing)\n")
+	}
+	return b.String()
 }
 
 func (s *System) dumpActivity() string {

@@ -291,7 +291,12 @@ func ipAddr(p *proc, name string, v4, v6, brief bool) int {
 		if !i.Up {
 			flags, state = "BROADCAST,MULTICAST", "DOWN"
 		}
-		if !brief {
+		tunnel := strings.HasPrefix(i.Name, "tun")
+		switch {
+		case brief:
+		case tunnel:
+			p.printf("%d: %s: <POINTOPOINT,UP,LOWER_UP> mtu 10000 qdisc pfifo_fast state UNKNOWN group default qlen 500\n    link/none \n", n+1, i.Name)
+		default:
 			p.printf("%d: %s: <%s> mtu %d qdisc mq state %s group default qlen 1000\n    link/%s %s brd %s\n", n+1, i.Name, flags, mtu, state, kind, mac, brd)
 		}
 		for _, prefix := range i.Prefixes {
@@ -315,7 +320,7 @@ func ipAddr(p *proc, name string, v4, v6, brief bool) int {
 				continue
 			}
 			bcast := ""
-			if is4 && scope == "global" {
+			if is4 && scope == "global" && !tunnel {
 				bcast = "brd " + lastAddr(prefix) + " "
 			}
 			p.printf("    %s %s %sscope %s %s\n       valid_lft forever preferred_lft forever\n", word, prefix, bcast, scope, i.Name)
@@ -367,6 +372,9 @@ func cmdIfconfig(p *proc, args []string) int {
 		encap := "Ethernet  HWaddr " + i.MAC.String()
 		if i.Name == "lo" {
 			encap = "Local Loopback  "
+		}
+		if strings.HasPrefix(i.Name, "tun") {
+			encap = "UNSPEC  "
 		}
 		p.printf("%-9s Link encap:%s\n", i.Name, encap)
 		for _, prefix := range i.Prefixes {

@@ -117,11 +117,53 @@ func pmGrant(p *proc, names []string, granted bool) int {
 	return 0
 }
 
-// appOps are the operations that are known here, all of which are allowed
-// unless somebody decides otherwise.
+// appOps are the operations that are known here. Unless somebody decides
+// otherwise, ACTIVATE_VPN is ignored and all others are allowed.
 var appOps = []string{
 	"COARSE_LOCATION", "FINE_LOCATION", "READ_CONTACTS", "CAMERA", "RECORD_AUDIO", "POST_NOTIFICATION", "READ_CLIPBOARD",
 	"RUN_IN_BACKGROUND", "RUN_ANY_IN_BACKGROUND", "WAKE_LOCK", "READ_EXTERNAL_STORAGE", "WRITE_EXTERNAL_STORAGE",
+	opVPN,
+}
+
+// opVPN is the operation by which an app becomes the phone's VPN without asking.
+const opVPN = "ACTIVATE_VPN"
+
+// usualMode is the mode of an operation of which nobody decided.
+func usualMode(op string) string {
+	if op == opVPN {
+		return "ignore"
+	}
+	return "allow"
+}
+
+// AppOp is the mode of an app's operation.
+func (s *System) AppOp(pkg, op string) string {
+	s.grants.mu.Lock()
+	defer s.grants.mu.Unlock()
+	if mode, ok := s.grants.modes[pkg][op]; ok {
+		return mode
+	}
+	return usualMode(op)
+}
+
+// SetAppOp gives an app's operation a mode, as Android itself does.
+func (s *System) SetAppOp(pkg, op, mode string) {
+	s.grants.mu.Lock()
+	defer s.grants.mu.Unlock()
+	s.grants.set(pkg, op, mode)
+}
+
+// set gives an operation a mode. Its own mode leaves nothing behind. The caller
+// holds the lock.
+func (g *grants) set(pkg, op, mode string) {
+	if mode == usualMode(op) {
+		delete(g.modes[pkg], op)
+		return
+	}
+	if g.modes[pkg] == nil {
+		g.modes[pkg] = map[string]string{}
+	}
+	g.modes[pkg][op] = mode
 }
 
 // appOpModes are the modes that an operation can have.
@@ -167,7 +209,7 @@ func cmdAppops(_ context.Context, p *proc, args []string) int {
 		if !found {
 			p.printf("No operations.\n")
 			if op != "" {
-				p.printf("Default mode: allow\n")
+				p.printf("Default mode: %s\n", usualMode(op))
 			}
 		}
 		return 0
@@ -181,8 +223,7 @@ func cmdAppops(_ context.Context, p *proc, args []string) int {
 	return 255
 }
 
-// setAppOp gives an operation a mode. Its own mode leaves nothing behind. The
-// caller holds the lock.
+// setAppOp is appops set. The caller holds the lock.
 func setAppOp(p *proc, pkg, op string, args []string) int {
 	switch {
 	case op == "":
@@ -194,14 +235,6 @@ func setAppOp(p *proc, pkg, op string, args []string) int {
 	case p.gated():
 		return p.securityException("uid 2000 does not have android.permission.MANAGE_APP_OPS_MODES.", "android.app.ContextImpl.enforce(ContextImpl.java:1866)")
 	}
-	modes := p.sys.grants.modes
-	if args[3] == "allow" {
-		delete(modes[pkg], op)
-		return 0
-	}
-	if modes[pkg] == nil {
-		modes[pkg] = map[string]string{}
-	}
-	modes[pkg][op] = args[3]
+	p.sys.grants.set(pkg, op, args[3])
 	return 0
 }

@@ -117,6 +117,9 @@ type Config struct {
 	Root Root
 	// Roots are the PEM certificates of the system's trust store.
 	Roots []byte
+	// Services are the components of the foreground services that run now; nil
+	// means that there are none.
+	Services func() []string
 	// Pace multiplies the time that slow commands take; 0 means 1.
 	Pace float64
 	// Seed makes pids and noise repeatable.
@@ -285,6 +288,19 @@ func (s *System) DriftClock(part float64) {
 	s.clockMu.Unlock()
 }
 
+// PhoneTime is a time of the host's clock as the phone's clock shows it.
+func (s *System) PhoneTime(at time.Time) time.Time { return s.phoneTime(at) }
+
+// PackageOf is a package of a user id, empty for none.
+func (s *System) PackageOf(uid int) string {
+	for _, p := range s.allPackages() {
+		if p.UID == uid {
+			return p.Name
+		}
+	}
+	return ""
+}
+
 // phoneTime is a time of the host's clock as the phone's clock shows it.
 func (s *System) phoneTime(at time.Time) time.Time {
 	s.clockMu.Lock()
@@ -372,6 +388,19 @@ func (s *System) TrustedRoots() *x509.CertPool {
 
 // Mounts are the mounts made since boot, as lines of /proc/mounts.
 func (s *System) Mounts() []string { return s.fs.MountTable(true) }
+
+// LogApp writes a line of an app to the phone's log.
+func (s *System) LogApp(pkg, level, tag, text string) {
+	pid := 1
+	s.procMu.Lock()
+	for n, p := range s.fixed {
+		if p.pkg == pkg {
+			pid = n
+		}
+	}
+	s.procMu.Unlock()
+	s.logf(level, tag, pid, "%s", text)
+}
 
 // Logf writes a line to the phone's log.
 func (s *System) Logf(tag, format string, args ...any) {

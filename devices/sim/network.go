@@ -1,0 +1,57 @@
+package sim
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/offproof/offproof/devices/sim/internet"
+	"github.com/offproof/offproof/devices/sim/userland"
+)
+
+// stackNetwork is the phone's network as its userland sees it.
+type stackNetwork struct {
+	*internet.Stack
+	// tunnel are the interfaces beside the stack's own.
+	tunnel func() []userland.Interface
+}
+
+func (n stackNetwork) Interfaces() []userland.Interface {
+	counters := n.Counters()
+	out := []userland.Interface{{Name: "lo", Up: true}, {Name: "wlan0", MAC: n.MAC(), Up: n.Up()}}
+	for i := range out {
+		out[i].Prefixes = n.Addrs(out[i].Name)
+		out[i].Counters = userland.Counters(counters[out[i].Name])
+	}
+	return append(out, n.tunnel()...)
+}
+
+func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr) (time.Duration, error) {
+	pong, err := n.Stack.Ping(ctx, to.String())
+	return pong.RTT, err
+}
+
+func (n stackNetwork) UIDCounters() map[string]map[int]userland.Counters {
+	out := map[int]userland.Counters{}
+	for uid, c := range n.Stack.UIDCounters() {
+		out[uid] = userland.Counters(c)
+	}
+	return map[string]map[int]userland.Counters{"wlan0": out}
+}
+
+func (n stackNetwork) Sockets() []userland.Socket {
+	list := n.Stack.Sockets()
+	out := make([]userland.Socket, 0, len(list))
+	for _, s := range list {
+		proto, v6 := strings.CutSuffix(s.Proto, "6")
+		out = append(out, userland.Socket{
+			Proto: proto, IPv6: v6, Local: s.Local, Remote: s.Remote, State: int(s.State), UID: s.UID, Inode: s.Inode,
+		})
+	}
+	return out
+}
+
+func (n stackNetwork) Tap(iface string, deliver func(at time.Time, frame []byte)) (userland.Tap, error) {
+	return n.OpenTap(iface, deliver), nil
+}
