@@ -229,6 +229,12 @@ func (j *Journal) announce(u undo) (id int, err error) {
 // those done. It goes on after a failure, unless the phone cannot be reached.
 // It runs on when ctx ends, within UndoLimit. What is left is in an *UndoError.
 func (j *Journal) Undo(ctx context.Context, d *Device) error {
+	return j.UndoSome(ctx, d, nil)
+}
+
+// UndoSome is Undo of the changes that which chooses, nil for all. An instrument
+// puts its own changes back by it while others are at work.
+func (j *Journal) UndoSome(ctx context.Context, d *Device, which func(Change) bool) error {
 	if d.Serial() != j.serial {
 		return fmt.Errorf("devices: undo changes of phone %s: the journal is that of %s", d.Serial(), j.serial)
 	}
@@ -243,8 +249,11 @@ func (j *Journal) Undo(ctx context.Context, d *Device) error {
 
 	j.mu.Lock()
 	todo := slices.Clone(j.pending)
-	damaged := len(j.damage) > 0
+	damaged := len(j.damage) > 0 && which == nil
 	j.mu.Unlock()
+	if which != nil {
+		todo = slices.DeleteFunc(todo, func(p pendingChange) bool { return !which(p.Change) })
+	}
 	failed := j.revert(ctx, d, todo)
 	if unsure := slices.DeleteFunc(todo, func(p pendingChange) bool { return p.made }); len(unsure) > 0 && len(failed) == 0 {
 		failed = j.revertAgain(ctx, d, unsure)

@@ -245,6 +245,8 @@ func decodeUndo(r record) (undo, error) {
 		u = &appUndo{}
 	case kindRestart:
 		u = &restartUndo{}
+	case kindVPNApp:
+		u = &vpnAppUndo{}
 	default:
 		return nil, fmt.Errorf("journal: read undo: unknown kind %q", r.Kind)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/pcapdroid"
+
 	"github.com/offproof/offproof/devices"
 )
 
@@ -27,3 +30,9 @@ func (l *Lease) JournalPath() string { return l.journal.Path() }
 
 // RecogniseServer notes that an adb of this host listens there.
 func (r *Rig) RecogniseServer(server string) error { return r.recogniseServer(server) }
+
+// Backend is an instrument of the leased phone.
+func (l *Lease) Backend(name string) (capture.Backend, error) { return l.backend(name) }
+
+// Tunneled is the phone as PCAPdroid's backend has it.
+func (l *Lease) Tunneled() pcapdroid.Phone { return tunneled{streams{l.Device}, l} }

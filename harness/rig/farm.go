@@ -19,6 +19,7 @@ import (
 
 	"github.com/offproof/offproof/capture/emulator"
 	"github.com/offproof/offproof/capture/gateway"
+	"github.com/offproof/offproof/capture/pcapdroid"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
 	"github.com/offproof/offproof/devices/ui"
@@ -37,12 +38,13 @@ const (
 	CaptureProxy   = "proxy"
 	CaptureGateway = "gateway"
 	// CaptureEmulator is the Android Emulator's own.
-	CaptureEmulator = "emulator"
+	CaptureEmulator  = "emulator"
+	CapturePCAPdroid = "pcapdroid"
 )
 
 // captures are all of them.
 func captures() []string {
-	return []string{CaptureTCPDump, CaptureProxy, CaptureGateway, CaptureEmulator}
+	return []string{CaptureTCPDump, CaptureProxy, CaptureGateway, CaptureEmulator, CapturePCAPdroid}
 }
 
 // A Farm is what farm.yaml says of the bench.
@@ -81,6 +83,8 @@ type FarmPhone struct {
 	// KeyLog is the absolute path of a key log into which the phone's TLS secrets
 	// are written while it is observed, by a tool of the bench; empty for none.
 	KeyLog string
+	// PCAPdroid is how that app is used on the phone.
+	PCAPdroid PCAPdroid
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
 	// Server is the ADB server, host:port, to which the phone is attached; empty
@@ -109,6 +113,15 @@ type Emulator struct {
 	// PCAP is the absolute path of what it writes since it was started with
 	// -tcpdump, empty where its console is to begin a capture.
 	PCAP string
+}
+
+// PCAPdroid is how a phone's app of that name is used.
+type PCAPdroid struct {
+	// APIKey is what the app shows at Settings > Control permissions > API key.
+	APIKey string
+	// Isolated is true where nobody else is on the phone's network, so that the
+	// app's server may be used, which listens on all of the phone's addresses.
+	Isolated bool
 }
 
 // Facts are what farm.yaml says of the phone; all else is unknown.
@@ -144,6 +157,10 @@ type farmFile struct {
 			Token yaml.Node `yaml:"token"`
 			PCAP  yaml.Node `yaml:"pcap"`
 		} `yaml:"emulator"`
+		PCAPdroid struct {
+			APIKey   yaml.Node `yaml:"api_key"`
+			Isolated yaml.Node `yaml:"isolated"`
+		} `yaml:"pcapdroid"`
 		Note   yaml.Node `yaml:"note"`
 		Server yaml.Node `yaml:"server"`
 		Region yaml.Node `yaml:"region"`
@@ -375,6 +392,19 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 		}
 		if _, ok := emulator.ConsoleOf(phone.Serial); !ok && phone.Emulator.PCAP == "" && slices.Contains(phone.Capture, CaptureEmulator) {
 			p.fail(&row.Serial, "phone %s is captured by emulator, and its serial is not that of one, such as emulator-5554; name the file that it writes by emulator: {pcap: FILE}", phone.Serial)
+		}
+		phone.PCAPdroid.APIKey = p.text(&row.PCAPdroid.APIKey, "api_key")
+		if n := &row.PCAPdroid.Isolated; n.Kind != 0 {
+			if err := n.Decode(&phone.PCAPdroid.Isolated); err != nil {
+				p.fail(n, "isolated %q must be true or false", n.Value)
+			}
+		}
+		if why := pcapdroid.CheckKey(phone.PCAPdroid.APIKey); why != "" && slices.Contains(phone.Capture, CapturePCAPdroid) {
+			n := &row.PCAPdroid.APIKey
+			if n.Kind == 0 {
+				n = &row.Serial
+			}
+			p.fail(n, "phone %s: PCAPdroid's api_key cannot be right: %s", phone.Serial, why)
 		}
 		phone.Server = p.text(&row.Server, "server")
 		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {

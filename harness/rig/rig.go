@@ -17,6 +17,7 @@ import (
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/emulator"
 	"github.com/offproof/offproof/capture/gateway"
+	"github.com/offproof/offproof/capture/pcapdroid"
 	"github.com/offproof/offproof/capture/proxy"
 	"github.com/offproof/offproof/capture/tcpdump"
 	"github.com/offproof/offproof/devices"
@@ -451,11 +452,14 @@ func (l *Lease) putBack(ctx context.Context) error {
 
 // restore undoes the journal, trying again for a while: a phone that reboots
 // or a server that restarts comes back.
-func (l *Lease) restore(ctx context.Context) error {
+func (l *Lease) restore(ctx context.Context) error { return l.restoreSome(ctx, nil) }
+
+// restoreSome is restore of the changes that which chooses, nil for all.
+func (l *Lease) restoreSome(ctx context.Context, which func(devices.Change) bool) error {
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreLimit)
 	defer cancel()
 	for {
-		err := l.journal.Undo(clean, l.Device)
+		err := l.journal.UndoSome(clean, l.Device, which)
 		if err == nil {
 			return nil
 		}
@@ -525,6 +529,8 @@ func (l *Lease) backend(name string) (capture.Backend, error) {
 		return gateway.New(streams{l.Device}, gateway.Options{Command: l.rig.Farm.Gateway, MAC: l.config.MAC, Interface: l.config.Interface}), nil
 	case CaptureEmulator:
 		return emulator.New(streams{l.Device}, emulator.Options{Serial: l.config.Serial, Token: l.config.Emulator.Token, File: l.config.Emulator.PCAP}), nil
+	case CapturePCAPdroid:
+		return pcapdroid.New(tunneled{streams{l.Device}, l}, pcapdroid.Options{APIKey: l.config.PCAPdroid.APIKey, Isolated: l.config.PCAPdroid.Isolated}), nil
 	case CaptureProxy:
 		return proxy.New(changes{streams{l.Device}, l}, proxy.Options{SOCKS5: l.rig.Farm.Uplink.SOCKS5, Roots: l.rig.roots, PassThrough: l.rig.Farm.Uplink.Pass}), nil
 	default:
@@ -633,7 +639,8 @@ func (c changes) SetProxy(ctx context.Context, hostport string) error {
 }
 
 func (c changes) Restore(ctx context.Context) error {
-	err := c.l.restore(ctx)
+	// What another instrument has started is its own to end.
+	err := c.l.restoreSome(ctx, func(c devices.Change) bool { return !devices.IsVPNApp(c) })
 	if err == nil {
 		c.l.unguard(nil)
 	}
