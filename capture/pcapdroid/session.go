@@ -51,8 +51,9 @@ type session struct {
 	forced   bool // the app was killed, which loses what it held back
 	failed   bool // Start did
 	passed   *int64
-	before   int64  // packets that were missing before the start was over
-	missed   *int64 // and those that are missing since
+	least    int64  // packets are missing at least, at some time
+	most     *int64 // and were at most, at some time since the start
+	missed   *int64 // what that comes to, nil before it is known
 	captured *int64 // by the app's own count
 	release  func() error
 }
@@ -260,33 +261,44 @@ func (s *session) look(ctx context.Context) *int64 {
 	return now.passed
 }
 
-// missedBefore notes what was missing before the session began.
-func (s *session) missedBefore(passed *int64) {
-	if passed == nil {
-		return
-	}
-	n := max(0, *passed-s.Records())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.before = n
-}
-
 // compare notes how many of the packets that had passed the tunnel have not
-// arrived, now that all of them would have.
+// arrived, now that all of them would have: at least so many are missing.
 func (s *session) compare(passed *int64) {
 	if passed == nil {
 		return
 	}
 	arrived := s.Records()
 	s.mu.Lock()
-	n := max(0, *passed-arrived-s.before)
-	first := n > 0 && (s.missed == nil || *s.missed == 0)
-	if s.missed == nil || n > *s.missed {
-		s.missed = &n
+	least := max(s.least, *passed-arrived)
+	s.least = least
+	if s.most == nil { // Nobody knows what was missing from the beginning.
+		s.mu.Unlock()
+		return
 	}
+	n := max(0, least-*s.most)
+	first := n > 0 && (s.missed == nil || *s.missed == 0)
+	s.missed = &n
 	s.mu.Unlock()
 	if first {
 		s.Doubt("%d packets passed the tunnel and are not in the dump, which the app does not count: there are gaps", n)
+	}
+}
+
+// bound notes how many packets can be missing at most. None that is missing ever
+// comes, so at no earlier time were there more: what the kernel sent into the
+// tunnel on its own before the app listened is no hole in what follows.
+func (s *session) bound(ctx context.Context) {
+	arrived := s.Records()
+	passed := s.look(ctx)
+	if passed == nil {
+		return
+	}
+	n := max(0, *passed-arrived)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passed = passed
+	if s.most == nil || n < *s.most {
+		s.most = &n
 	}
 }
 
@@ -299,6 +311,7 @@ func (s *session) Beacon(ctx context.Context, nonce string) (capture.Beacon, err
 	defer s.hurry(-1)
 	b, err := s.Recorder.Beacon(ctx, nonce)
 	if err == nil {
+		s.bound(ctx)
 		s.compare(passed)
 	}
 	return b, err

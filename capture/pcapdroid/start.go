@@ -59,13 +59,10 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 		return nil, s.undo(ctx, err)
 	}
 	first := "start" + strings.ToLower(rand.Text())[:16]
-	passed := s.look(ctx)
 	if _, err := rec.Beacon(ctx, first); err != nil {
 		return nil, s.undo(ctx, s.whyNothing(err))
 	}
-	// What the kernel sent into the tunnel on its own before the app listened is
-	// no hole in what follows.
-	s.missedBefore(passed)
+	s.bound(ctx)
 	return s, nil
 }
 

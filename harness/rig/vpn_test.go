@@ -174,6 +174,18 @@ func TestPCAPdroidThatFails(t *testing.T) {
 			t.Errorf("the question is left: %s", front)
 		}
 	})
+	t.Run("another key", func(t *testing.T) {
+		t.Parallel()
+		b := newVPNBench(t, sim.PhoneConfig{})
+		_, err := pcapdroid.New(b.lease.Tunneled(), pcapdroid.Options{APIKey: "abcdefghijklmnop"}).Start(t.Context(), b.dir)
+		if !errors.Is(err, pcapdroid.ErrAsks) || !strings.Contains(err.Error(), "api_key") {
+			t.Errorf("%v", err)
+		}
+		b.clean()
+		if front := b.says("dumpsys activity activities | grep mResumed"); strings.Contains(front, "CaptureCtrl") {
+			t.Errorf("the question is left: %s", front)
+		}
+	})
 	t.Run("empty dumps", func(t *testing.T) {
 		t.Parallel()
 		b := newVPNBench(t, sim.PhoneConfig{})
@@ -226,7 +238,7 @@ func TestPCAPdroidThatFails(t *testing.T) {
 			b.clean()
 		})
 	}
-	t.Run("the host crashed", func(t *testing.T) {
+	t.Run("the lease ends before the recording", func(t *testing.T) {
 		t.Parallel()
 		b := newVPNBench(t, sim.PhoneConfig{})
 		b.start()
