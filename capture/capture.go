@@ -62,6 +62,14 @@ type Session interface {
 	Stop(ctx context.Context) (Trace, error)
 }
 
+// A Tunnel is a session that is the phone's VPN while it records, so that a VPN on
+// that interface is no place where traffic hides.
+type Tunnel interface {
+	Session
+	// Tunnel is the name of the phone's interface, such as "tun0".
+	Tunnel() string
+}
+
 // A Trace is what one backend recorded.
 type Trace struct {
 	Backend string    `json:"backend"`

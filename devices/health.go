@@ -118,8 +118,9 @@ func healthQueries() [][]string {
 // Health looks at the phone: has it started, will it last, does it show its
 // screen, by which networks could it speak. Nothing is changed. A question that
 // the phone does not answer leaves its vital Unknown; a phone that is lost is an
-// error.
-func (d *Device) Health(ctx context.Context) (Health, error) {
+// error. own are the interfaces of VPNs that are an instrument's: what leaves inside
+// them is read.
+func (d *Device) Health(ctx context.Context, own ...string) (Health, error) {
 	said := map[string]string{}
 	for _, args := range healthQueries() {
 		result, err := d.Shell(ctx, args...)
@@ -130,7 +131,7 @@ func (d *Device) Health(ctx context.Context) (Health, error) {
 			said[strings.Join(args, " ")] = string(result.Stdout)
 		}
 	}
-	health := assess(said)
+	health := assess(said, own...)
 	offset, uncertainty, err := d.ClockOffset(ctx)
 	switch {
 	case adb.Unreachable(err):
@@ -143,8 +144,9 @@ func (d *Device) Health(ctx context.Context) (Health, error) {
 	return health, nil
 }
 
-// assess turns what a phone said, by command, into its health.
-func assess(said map[string]string) Health {
+// assess turns what a phone said, by command, into its health; own is as in
+// Health.
+func assess(said map[string]string, own ...string) Health {
 	global := globalSettings(said["settings list global"])
 	networks, err := android.ParseNetworks(said["dumpsys connectivity"])
 	h := Health{
@@ -157,7 +159,7 @@ func assess(said map[string]string) Health {
 	if err != nil {
 		h = append(h, Vital{Name: "network", Found: "the phone does not say which networks it has"})
 	} else {
-		h = append(h, networkVital(networks), vpnVital(networks))
+		h = append(h, networkVital(networks), vpnVital(networks, own))
 	}
 	return append(h,
 		dataSaverVital(said["cmd netpolicy get restrict-background"]),
@@ -330,13 +332,18 @@ func networkVital(networks []android.NetworkState) Vital {
 
 // vpnVital is unfit where traffic leaves inside a tunnel: what is captured
 // outside of it can be read by nobody.
-func vpnVital(networks []android.NetworkState) Vital {
+func vpnVital(networks []android.NetworkState, own []string) Vital {
+	v := Vital{Name: "VPN", Standing: Fit, Found: "none"}
 	for _, n := range networks {
-		if slices.Contains(n.Transports, "VPN") {
+		switch {
+		case !slices.Contains(n.Transports, "VPN"):
+		case slices.Contains(own, n.Interface):
+			v.Found = "an instrument's, on " + n.Interface
+		default:
 			return Vital{Name: "VPN", Standing: Unfit, Found: "up, on " + n.Interface, Advice: "turn it off: what leaves inside it cannot be read"}
 		}
 	}
-	return Vital{Name: "VPN", Standing: Fit, Found: "none"}
+	return v
 }
 
 func privateDNSVital(global map[string]string, networks []android.NetworkState) Vital {

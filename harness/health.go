@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/ui"
 )
@@ -18,8 +19,9 @@ const answerLimit = 15 * time.Second
 
 // examine wakes the phone and looks at its health. A phone that is unfit is an
 // *InfrastructureError with what to do about it: a battery saver, a full disk or
-// a tunnel silence a phone as thoroughly as a switch that keeps its promise.
-func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
+// a tunnel silence a phone as thoroughly as a switch that keeps its promise. own are
+// the tunnels of instruments.
+func (p *Phone) examine(ctx context.Context, own ...string) (devices.Health, error) {
 	// One that does not answer is not asked all the rest.
 	if ailment, err := p.Device.Look(ctx, answerLimit); ailment != devices.Healthy {
 		return nil, p.infra("examine the phone", "check the cable, look at the phone's screen, and run `offproof doctor`", fmt.Errorf("%s: %w", ailment, err))
@@ -31,7 +33,7 @@ func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
 	if err := p.Screen.Key(ctx, ui.KeyWakeup); err != nil && !errors.As(err, &gate) && !errors.As(err, &person) {
 		return nil, p.infra("wake the phone", "check the cable and `adb devices`", err)
 	}
-	h, err := p.Device.Health(ctx)
+	h, err := p.Device.Health(ctx, own...)
 	if err != nil {
 		return nil, p.infra("examine the phone", "check the cable and `adb devices`", err)
 	}
@@ -43,6 +45,17 @@ func (p *Phone) examine(ctx context.Context) (devices.Health, error) {
 		return h, p.infra("examine the phone", strings.Join(advice, "; "), errors.New(strings.Join(found, "; ")))
 	}
 	return h, nil
+}
+
+// tunnels are the interfaces of those instruments that are the phone's VPN.
+func (b *bench) tunnels() []string {
+	var own []string
+	for _, s := range b.sessions {
+		if t, ok := s.Session.(capture.Tunnel); ok {
+			own = append(own, t.Tunnel())
+		}
+	}
+	return own
 }
 
 // blindSpots says in words what the instruments would not have seen.

@@ -48,7 +48,7 @@ func (b *bench) observe(ctx context.Context, sc Scenario, part Part, id string, 
 func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observation) error {
 	p, set := b.p, sc.setting
 	var err error
-	if o.Health, err = p.examine(ctx); err != nil {
+	if o.Health, err = p.examine(ctx, b.tunnels()...); err != nil {
 		return err
 	}
 	if err := b.uids(ctx, o); err != nil {
@@ -107,7 +107,7 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 	if err := b.measure(ctx, &o.ClockAfter, &o.CountersAfter); err != nil {
 		return err
 	}
-	after, err := p.Device.Health(ctx)
+	after, err := p.Device.Health(ctx, b.tunnels()...)
 	if err != nil {
 		return fmt.Errorf("examine the phone after the window: %w", err)
 	}

@@ -58,7 +58,10 @@ type session struct {
 	release  func() error
 }
 
-var _ capture.Session = (*session)(nil)
+var _ capture.Tunnel = (*session)(nil)
+
+// Tunnel is the interface of PCAPdroid's VPN.
+func (s *session) Tunnel() string { return s.tunnel }
 
 func newSession(b *Backend, rec *packets.Recorder) *session {
 	id := strings.ToLower(rand.Text())[:16]
@@ -280,7 +283,7 @@ func (s *session) compare(passed *int64) {
 	s.missed = &n
 	s.mu.Unlock()
 	if first {
-		s.Doubt("%d packets passed the tunnel and are not in the dump, which the app does not count: there are gaps", n)
+		s.Doubt("there are gaps that the app does not count: its dump lacks packets that passed the tunnel, at least %d", n)
 	}
 }
 

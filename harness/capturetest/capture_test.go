@@ -213,11 +213,30 @@ type instruments struct {
 func TestInstruments(t *testing.T) {
 	const honest, deaf = "honest", "deaf"
 	both := []string{"tcpdump", "gateway", "proxy"}
+	inside := []string{"pcapdroid", "proxy"}
 	rows := []instruments{
 		{"gateway and proxy", honest, []string{"gateway", "proxy"}, never, nil, harness.NotCollected, ""},
 		{"gateway and proxy", deaf, []string{"gateway", "proxy"}, never, nil, harness.Collected, ""},
 		{"all", honest, both, never, nil, harness.NotCollected, ""},
 		{"all", deaf, both, never, nil, harness.Collected, ""},
+		{"PCAPdroid and proxy", deaf, inside, never, nil, harness.Collected, ""},
+		// What a VPN of the phone's own carries leaves a second time by the wire, which
+		// nothing records here.
+		{"PCAPdroid and proxy", honest, inside, never, nil, harness.Inconclusive, "unexplained"},
+		{"PCAPdroid's VPN ends", honest, inside, during, func(b *bench) func(context.Context) {
+			return func(ctx context.Context) {
+				if err := b.phone.Fault(ctx, "pcapdroid-stops", ""); err != nil {
+					b.t.Error(err)
+				}
+			}
+		}, harness.Inconclusive, "pcapdroid"},
+		{"PCAPdroid loses packets", honest, inside, during, func(b *bench) func(context.Context) {
+			return func(ctx context.Context) {
+				if err := b.phone.Fault(ctx, "pcapdroid-gap", ""); err != nil {
+					b.t.Error(err)
+				}
+			}
+		}, harness.Inconclusive, "gaps"},
 		{"the gateway's clock is an hour ahead", honest, []string{"gateway", "proxy"}, never, func(b *bench) func(context.Context) {
 			b.world.SetGatewayClock(time.Hour)
 			return nil

@@ -53,7 +53,13 @@ type row struct {
 	phone string // its personality
 }
 
-func (r row) String() string { return r.name() + " " + r.phase + ", " + r.phone }
+func (r row) String() string {
+	text := r.name() + " " + r.phase + ", " + r.phone
+	if len(r.kind.capture) > 0 {
+		text += ", by " + strings.Join(r.kind.capture, " and ")
+	}
+	return text
+}
 
 // name is the fault as a person types it.
 func (r row) name() string {

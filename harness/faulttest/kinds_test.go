@@ -13,7 +13,13 @@ type kind struct {
 	// clear are the phases in which it does no harm: an honest phone passes and a
 	// deaf one is caught.
 	clear []string
+	// capture are the instruments, those of a simulated farm unless given.
+	capture []string
 }
+
+// inside are the instruments of a phone without root. The wire of such a phone is
+// not recorded, so that its honesty cannot be shown.
+func inside() []string { return []string{"pcapdroid", "proxy"} }
 
 // moment ends a fault after a second at the simulated pace, within the window in
 // which it came.
@@ -84,6 +90,12 @@ func kinds() map[string][]kind {
 			{arg: "sa.api.intl.miui.com"},
 			{arg: "sa.api.intl.miui.com," + moment},
 		},
+
+		// PCAPdroid, which is the phone's VPN.
+		"pcapdroid-stops": {{capture: inside(), void: always("")}},
+		"pcapdroid-empty": {{capture: inside(), void: always("")}, {arg: moment, capture: inside()}, {clear: phases()}},
+		"pcapdroid-gap":   {{capture: inside(), void: always("")}, {arg: moment, capture: inside()}},
+		"vpn-consent":     {{clear: phases()}, {capture: inside()}},
 
 		// The screen and the browser.
 		"popup":         {{}, {arg: "update"}, {arg: "anr," + moment}},

@@ -70,7 +70,7 @@ func (r row) run(ctx context.Context, dir string, seed uint64) (got result) {
 
 	w, err := sim.Start(ctx, sim.Config{
 		Dir: dir, Seed: int64(seed>>1) | 1, Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, //nolint:gosec // The top bit is gone.
-		Phones: []sim.PhoneConfig{{Personality: r.phone}},
+		Phones: []sim.PhoneConfig{{Personality: r.phone, Capture: r.kind.capture, PCAPdroid: "1.8.7"}},
 	})
 	if err != nil {
 		wrong("%v", err)
