@@ -31,6 +31,7 @@ type fakePhone struct {
 	six       bool
 	others    string // lines of /proc/net/dev beside the usual ones
 	window    string // what is in front instead of a recording
+	refuses   bool   // the start cannot be carried out
 	deaf      bool   // questions do not show up in the packets
 	silent    bool   // the kernel's counters cannot be read
 	stubborn  bool   // it does not stop when it is asked
@@ -216,6 +217,9 @@ func (p *fakePhone) Begin(_ context.Context, script, file string) error {
 	p.runs = append(p.runs, script)
 	if p.lost {
 		return errLost
+	}
+	if p.refuses {
+		return fmt.Errorf("%w while it ran %q", errLost, script)
 	}
 	p.files = append(p.files, file)
 	mark, _, _ := strings.Cut(strings.TrimPrefix(script, "log -t offproof "), ";")

@@ -50,7 +50,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 	s := newSession(b, rec)
 	script := startIntent(b.o, s.name, six)
 	if err := b.phone.Begin(ctx, "log -t offproof "+s.mark+"; "+script, s.file); err != nil {
-		return nil, s.undo(ctx, fmt.Errorf("pcapdroid: start: %w", err))
+		return nil, s.undo(ctx, fmt.Errorf("pcapdroid: start: %w", b.o.hide(err)))
 	}
 	if s.tunnel, err = b.untilUp(ctx); err != nil {
 		return nil, s.undo(ctx, err)
@@ -100,6 +100,23 @@ func intent(o Options, action string, extras ...string) string {
 	all := append([]string{"am start -e action " + action, "-e api_key " + o.APIKey}, extras...)
 	return strings.Join(append(all, "-n "+control), " ")
 }
+
+// hide keeps the key out of an error's text, which may quote a script.
+func (o Options) hide(err error) error {
+	if err == nil || !strings.Contains(err.Error(), o.APIKey) {
+		return err
+	}
+	return &hiddenError{err, strings.ReplaceAll(err.Error(), o.APIKey, "...")}
+}
+
+// A hiddenError is an error in other words.
+type hiddenError struct {
+	err  error
+	text string
+}
+
+func (e *hiddenError) Error() string { return e.text }
+func (e *hiddenError) Unwrap() error { return e.err }
 
 // upScript says whether the app records, and which window is in front.
 const upScript = stateScript + "; echo ---; dumpsys activity services " + Package + "; echo ---; dumpsys activity activities | grep esumedActivity"

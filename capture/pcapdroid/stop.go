@@ -71,6 +71,7 @@ func (s *session) end(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	_, _, _, err := s.b.phone.Run(ctx, intent(s.o, "stop"))
+	err = s.o.hide(err)
 	if down := s.untilDown(ctx); down != nil {
 		// It is going to be ended by force, and loses what it holds back.
 		err = errors.Join(err, down)

@@ -19,6 +19,7 @@ phones:
     capture: [tcpdump]
     interface: eth0
     note: lab's own
+  - {serial: R58M0000001, capture: [pcapdroid], pcapdroid: {api_key: uZIsot5koOPYek6lDwCUzYv791slSbg5, isolated: true}}
 uplink: {socks5: "127.0.0.1:1080", roots: lab-roots.pem}
 pace: 0.5
 floor: 10m
@@ -32,7 +33,10 @@ func TestParseReadsEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Phones) != 2 || f.Phones[0].Serial != "R58M0000000" || len(f.Phones[0].Capture) != 2 || f.Phones[1].Interface != "eth0" || f.Phones[1].Note != "lab's own" {
+	if want := (rig.PCAPdroid{APIKey: "uZIsot5koOPYek6lDwCUzYv791slSbg5", Isolated: true}); len(f.Phones) != 3 || f.Phones[2].PCAPdroid != want || f.Phones[0].PCAPdroid != (rig.PCAPdroid{}) {
+		t.Errorf("PCAPdroid: %+v", f.Phones)
+	}
+	if f.Phones[0].Serial != "R58M0000000" || len(f.Phones[0].Capture) != 2 || f.Phones[1].Interface != "eth0" || f.Phones[1].Note != "lab's own" {
 		t.Errorf("phones %+v", f.Phones)
 	}
 	if f.Servers[0] != "127.0.0.1:5037" || f.Uplink.SOCKS5 != "127.0.0.1:1080" || f.Pace != 0.5 || f.Floor != 10*time.Minute {
@@ -105,6 +109,10 @@ func TestParseNamesTheLine(t *testing.T) {
 		"pass of an address":     {"version: 1\nphones: [{serial: a, capture: [proxy]}]\nuplink: {pass: [\"*.pinned.example\"]}\n", 3, "no host name"},
 		"capture twice":          {"version: 1\nphones: [{serial: a, capture: [proxy, proxy]}]\n", 2, "twice"},
 		"mac":                    {"version: 1\nphones: [{serial: a, mac: \"f4:60\", capture: [proxy]}]\n", 2, "hardware address"},
+		"pcapdroid, no key":      {"version: 1\nphones: [{serial: a, capture: [pcapdroid]}]\n", 2, "Settings > Control permissions"},
+		"pcapdroid, a bad key":   {"version: 1\nphones:\n  - serial: a\n    capture: [pcapdroid]\n    pcapdroid: {api_key: \"x y\"}\n", 5, "copy it from"},
+		"isolated perhaps":       {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    pcapdroid: {isolated: perhaps}\n", 5, "true or false"},
+		"pcapdroid, its filter":  {"version: 1\nphones:\n  - serial: a\n    capture: [proxy]\n    pcapdroid: {app_filter: x}\n", 5, "app_filter"},
 		"hooks that are a list":  {"version: 1\nhooks: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 2, "table"},
 		"an unknown hook":        {"version: 1\nhooks:\n  pwer: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 3, "pwer"},
 		"a hook given twice":     {"version: 1\nhooks:\n  power: [uhubctl]\n  power: [uhubctl]\nphones: [{serial: a, capture: [proxy]}]\n", 0, "power"},
