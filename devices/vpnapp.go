@@ -74,7 +74,7 @@ func (u *vpnAppUndo) atWork(ctx context.Context, d *Device) (bool, error) {
 		return false, err
 	}
 	if !strings.Contains(text, "dumpsys activity services") {
-		return false, errors.New("Android does not say which services run")
+		return false, errors.New("the phone does not say which services run")
 	}
 	return strings.Contains(text, "ServiceRecord{"), nil
 }

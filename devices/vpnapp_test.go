@@ -1,6 +1,7 @@
 package devices_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,17 @@ func TestVPNAppIsEnded(t *testing.T) {
 		return string(res.Stdout) + string(res.Stderr)
 	}
 	says("while ! grep -q tun0 /proc/net/dev; do sleep 0.05; done")
+	// Such a VPN makes a phone unfit, unless an instrument's is known to be there.
+	for _, own := range [][]string{nil, {"tun1"}, {"tun0"}} {
+		h, err := d.Health(within(t), own...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unfit := slices.ContainsFunc(h.Is(devices.Unfit), func(v devices.Vital) bool { return v.Name == "VPN" })
+		if unfit == slices.Contains(own, "tun0") {
+			t.Errorf("with %q of an instrument: %v", own, h)
+		}
+	}
 	if err := j.Change(within(t), d, change); err == nil || !strings.Contains(err.Error(), "at work already") {
 		t.Errorf("a second one: %v", err)
 	}

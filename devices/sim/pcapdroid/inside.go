@@ -114,7 +114,7 @@ func seal(packet []byte, header int, proto byte, is6 bool, size int, ends [2]int
 	binary.BigEndian.PutUint16(body[at:], 0)
 	pseudo := sum(0, packet[ends[0]:ends[0]+size])
 	pseudo = sum(pseudo, packet[ends[1]:ends[1]+size])
-	pseudo = sum(pseudo, []byte{0, proto, byte(len(body) >> 8), byte(len(body))}) //nolint:gosec // A packet is shorter than 64 KiB.
+	pseudo = sum(pseudo, []byte{0, proto, byte(len(body) >> 8), byte(len(body))})
 	total := ^sum(pseudo, body)
 	if total == 0 && proto == protoUDP {
 		total = 0xffff
@@ -134,7 +134,7 @@ func sum(begun uint16, b []byte) uint16 {
 	for n > 0xffff {
 		n = n>>16 + n&0xffff
 	}
-	return uint16(n) //nolint:gosec // It was folded.
+	return uint16(n)
 }
 
 // flowOf is what the packets of one conversation have in common, for as long as

@@ -174,14 +174,13 @@ func (a *App) logf(level, tag, format string, args ...any) {
 
 // settings are what an intent asks for.
 type settings struct {
-	mode     string // none, pcap_file, http_server
-	name     string
-	port     int
-	snap     int
-	trailer  bool
-	six      bool // the tunnel has an address of IPv6
-	four     bool
-	onlyApps string
+	mode    string // none, pcap_file, http_server
+	name    string
+	port    int
+	snap    int
+	trailer bool
+	six     bool // the tunnel has an address of IPv6
+	four    bool
 }
 
 // read takes the settings from an intent's extras, whose values are texts.
@@ -194,7 +193,7 @@ func read(extras map[string]string, now time.Time) settings {
 	}
 	s := settings{
 		mode: extras["pcap_dump_mode"], name: extras["pcap_name"], port: number("http_server_port", 8080), snap: number("snaplen", 0),
-		trailer: extras["dump_extensions"] == "true" || extras["pcapdroid_trailer"] == "true", onlyApps: extras["app_filter"],
+		trailer: extras["dump_extensions"] == "true" || extras["pcapdroid_trailer"] == "true",
 		four: true,
 	}
 	switch extras["ip_mode"] {
