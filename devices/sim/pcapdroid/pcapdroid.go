@@ -194,7 +194,7 @@ func read(extras map[string]string, now time.Time) settings {
 	s := settings{
 		mode: extras["pcap_dump_mode"], name: extras["pcap_name"], port: number("http_server_port", 8080), snap: number("snaplen", 0),
 		trailer: extras["dump_extensions"] == "true" || extras["pcapdroid_trailer"] == "true",
-		four: true,
+		four:    true,
 	}
 	switch extras["ip_mode"] {
 	case "both":
