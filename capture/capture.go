@@ -84,6 +84,9 @@ type Trace struct {
 	// apps meant it, but client addresses, resolvers and the sizes of segments are
 	// not those of the wire.
 	Inside bool `json:"inside,omitempty"`
+	// Via is the package whose sockets carry on the wire what is Inside: to whom
+	// such a socket belongs says nothing of who sent.
+	Via string `json:"via,omitempty"`
 	// Clock is how far the clock that stamped the packets is ahead of the host's,
 	// for a backend whose packets are not stamped by the phone; nil otherwise.
 	Clock *ClockOffset `json:"clock,omitempty"`

@@ -124,10 +124,12 @@ const lossTolerance = 600
 func (v *view) disagreements(o *Observation) []string {
 	// Only while all of them recorded can they be compared.
 	from, to := o.Window.Open, o.Window.Close
-	slack := map[string]time.Duration{}
+	slack, inside := map[string]time.Duration{}, map[string]bool{}
 	var names []string
 	for _, t := range o.evidence.Traces {
-		if o.evidence.Packets[t.Backend] == nil {
+		// What is recorded inside a tunnel has other ends than on the wire.
+		if o.evidence.Packets[t.Backend] == nil || t.Inside {
+			inside[t.Backend] = t.Inside
 			continue
 		}
 		names = append(names, t.Backend)
@@ -153,7 +155,7 @@ func (v *view) disagreements(o *Observation) []string {
 	for _, list := range [][]flow{v.flows, v.copies} {
 		for i := range list {
 			f := &list[i]
-			if !f.packets || f.local || f.adb || !f.Server.IsValid() || f.Server.Addr().IsLoopback() || f.Proto != capture.TCP && f.Proto != capture.UDP {
+			if !f.packets || inside[f.Backend] || f.local || f.adb || !f.Server.IsValid() || f.Server.Addr().IsLoopback() || f.Proto != capture.TCP && f.Proto != capture.UDP {
 				continue
 			}
 			s := 2 * slack[f.Backend]

@@ -126,3 +126,29 @@ func TestADBOverTheNetwork(t *testing.T) {
 		})
 	}
 }
+
+// TestTunnelsOwnSockets: what the app of an instrument's tunnel sends on the wire
+// may be anybody's, so that it is not set aside as another app's.
+func TestTunnelsOwnSockets(t *testing.T) {
+	const tunnelUID = 10190
+	for via, want := range map[string]harness.Outcome{"": harness.Stops, "com.emanuelef.remote_capture": harness.OutcomeInconclusive} {
+		t.Run("via "+via, func(t *testing.T) {
+			w := newWorld(t)
+			off := w.get("off-1")
+			at := off.Window.Open.Add(3 * time.Second)
+			uid := tunnelUID
+			packets := w.ev.Packets["tcpdump"]
+			packets.Flows = append(packets.Flows, capture.Flow{
+				ID: "carried", Proto: capture.TCP, App: "tls", Client: netip.AddrPortFrom(phoneAddr, 40779), Server: netip.MustParseAddrPort("203.0.113.96:443"), UID: &uid,
+				Start: at, End: at.Add(time.Second), BytesUp: 900, PayloadUp: 700, Visibility: capture.Metadata, Sent: []capture.Burst{{At: at, Bytes: 900, Payload: 700}},
+			})
+			off.CountersAfter.Sent["wlan0"] += 900
+			w.ev.Apps = map[int][]string{tunnelUID: {"com.emanuelef.remote_capture"}}
+			w.ev.Traces[0].Via = via
+			harness.JudgeTrial(w.trial, list(t))
+			if w.trial.Finding.Outcome != want {
+				t.Errorf("it came to %s: %q, want %s", w.trial.Finding.Outcome, w.trial.Finding.Because, want)
+			}
+		})
+	}
+}

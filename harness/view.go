@@ -207,8 +207,18 @@ func newView(all []*Observation, list *collector.List) *view {
 	terms = append(terms, ev.Known...)
 	finder := canary.NewFinder(terms)
 
+	// What an instrument's own app sends on the wire is anybody's.
+	carriers := map[int]bool{}
+	for _, t := range ev.Traces {
+		for uid, names := range ev.Apps {
+			if t.Via != "" && slices.Contains(names, t.Via) {
+				carriers[uid%perUser] = true
+			}
+		}
+	}
 	owned := func(uid int) sender {
 		s := newSender(uid, uids)
+		s.known = s.known && !carriers[uid%perUser]
 		s.name = nameOf(ev.Apps, uid)
 		return s
 	}

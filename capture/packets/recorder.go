@@ -50,9 +50,9 @@ type Options struct {
 	// OwnClock is true where the packets bear the time of another clock than the
 	// phone's. Then the beacons measure it.
 	OwnClock bool
-	// Inside is true where the packets are taken at the app side of a tunnel; it
-	// becomes that of the trace.
-	Inside bool
+	// Via is the package whose tunnel in the phone the packets are taken from, at the
+	// apps' side; empty where they are those of the wire.
+	Via string
 }
 
 func (o Options) withDefaults() Options {

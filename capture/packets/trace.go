@@ -46,7 +46,7 @@ func (r *Recorder) trace() (capture.Trace, int64) {
 		end = time.Now()
 	}
 	t := capture.Trace{
-		Backend: r.o.Name, Start: r.started, End: end, Packets: r.path, Inside: r.o.Inside,
+		Backend: r.o.Name, Start: r.started, End: end, Packets: r.path, Inside: r.o.Via != "", Via: r.o.Via,
 		Beacons: r.beacons, Health: r.health,
 	}
 	t.Health.Packets = r.split.records

@@ -42,7 +42,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 		return nil, err
 	}
 	rec, err := packets.Create(dir, b.phone, packets.Options{
-		Name: Name, Where: "PCAPdroid's VPN", BeaconTries: b.o.BeaconTries, BeaconWait: b.o.BeaconWait, Inside: true,
+		Name: Name, Where: "PCAPdroid's VPN", BeaconTries: b.o.BeaconTries, BeaconWait: b.o.BeaconWait, Via: Package,
 	})
 	if err != nil {
 		return nil, err
