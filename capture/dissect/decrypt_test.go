@@ -260,7 +260,7 @@ func TestHTTP2(t *testing.T) {
 		rw.Header().Set("X-Last", "done")
 	})
 	ask := func(conn net.Conn) error {
-		cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn)
+		cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(conn) //nolint:staticcheck // As with the server below.
 		if err != nil {
 			return err
 		}
@@ -306,7 +306,7 @@ func TestHTTP2(t *testing.T) {
 	t.Run("inside TLS", func(t *testing.T) {
 		w := newWire(t)
 		log := secret(t, w, "203.0.113.7:443", &tls.Config{NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}, func(conn *tls.Conn) error {
-			(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{Handler: handler})
+			(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{Handler: handler}) //nolint:staticcheck // Its successor takes no connection that is open already.
 			return nil
 		}, func(conn *tls.Conn) error { return ask(conn) })
 		c := read(t, w.pcap(), dissect.Options{KeyLog: log})
@@ -323,7 +323,7 @@ func TestHTTP2(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			(&http2.Server{}).ServeConn(tapped{b, &mu, x.down}, &http2.ServeConnOpts{Handler: handler})
+			(&http2.Server{}).ServeConn(tapped{b, &mu, x.down}, &http2.ServeConnOpts{Handler: handler}) //nolint:staticcheck // As above.
 		}()
 		if err := ask(tapped{a, &mu, x.up}); err != nil {
 			t.Error(err)

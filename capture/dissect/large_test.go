@@ -38,7 +38,7 @@ func TestReadLarge(t *testing.T) {
 	if err != nil || c.Damaged || c.Health.SkippedBytes > 0 {
 		t.Fatalf("%v: %+v", err, c.Health)
 	}
-	fmt.Printf("flows %d exchanges %d lookups %d\n", len(c.Flows), len(c.Exchanges), len(c.Lookups))
+	t.Logf("flows %d exchanges %d lookups %d", len(c.Flows), len(c.Exchanges), len(c.Lookups))
 }
 
 // large writes a capture of at least so many bytes: the same browsing over and
@@ -146,7 +146,7 @@ func BenchmarkLarge(b *testing.B) {
 		var out bytes.Buffer
 		ours.Stdout = &out
 		took, held = peak(b, ours)
-		if want := fmt.Sprintf("flows %d exchanges %d lookups %d\n", 3*rounds, rounds, rounds); !bytes.Contains(out.Bytes(), []byte(want)) {
+		if want := fmt.Sprintf("flows %d exchanges %d lookups %d", 3*rounds, rounds, rounds); !bytes.Contains(out.Bytes(), []byte(want)) {
 			b.Fatalf("it read %q, want %q", out.String(), want)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 // tokenFile is where the emulator writes its console's token, in the home of the
 // user who started it.
-const tokenFile = ".emulator_console_auth_token"
+const tokenFile = ".emulator_console_auth_token" //nolint:gosec // The name of a file.
 
 const (
 	// answerLimit bounds the wait for an answer of the console.
@@ -75,7 +75,7 @@ func (c *console) greet(tokenPath string) error {
 	if err != nil {
 		return fmt.Errorf("emulator: read the console's token: %w: write emulator: {token: FILE} beside the phone in farm.yaml", err)
 	}
-	if _, err := c.do("auth", strings.TrimSpace(string(token))); err != nil {
+	if err := c.do("auth", strings.TrimSpace(string(token))); err != nil {
 		var no *refusal
 		if errors.As(err, &no) {
 			return fmt.Errorf("emulator: the console takes another token than that in %s: it is of whoever started the emulator", tokenPath)
@@ -85,20 +85,21 @@ func (c *console) greet(tokenPath string) error {
 	return nil
 }
 
-// do sends one command and returns what it says before its OK. Secret words are
-// not named in errors.
-func (c *console) do(command string, secret ...string) (string, error) {
+// do sends one command and waits for its OK. Secret words are not named in
+// errors.
+func (c *console) do(command string, secret ...string) error {
 	line := strings.Join(append([]string{command}, secret...), " ")
 	if strings.ContainsAny(line, "\r\n") {
-		return "", fmt.Errorf("emulator: the console's command %q has a line's end in it", command)
+		return fmt.Errorf("emulator: the console's command %q has a line's end in it", command)
 	}
 	if err := c.conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
-		return "", fmt.Errorf("emulator: console: %w", err)
+		return fmt.Errorf("emulator: console: %w", err)
 	}
 	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
-		return "", fmt.Errorf("emulator: the console is gone: %w", err)
+		return fmt.Errorf("emulator: the console is gone: %w", err)
 	}
-	return c.answer(command)
+	_, err := c.answer(command)
+	return err
 }
 
 // answer reads lines up to OK or KO.

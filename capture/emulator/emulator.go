@@ -151,7 +151,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 		if s.console, err = dial(ctx, address, b.o.Token); err != nil {
 			return nil, err
 		}
-		if _, err := s.console.do("network capture start " + path); err != nil {
+		if err := s.console.do("network capture start " + path); err != nil {
 			s.console.close()
 			return nil, fmt.Errorf("emulator: start: %w", err)
 		}
@@ -268,7 +268,7 @@ func (s *session) end(ctx context.Context) {
 		defer cancel()
 		// An emulator that has gone writes nothing more.
 		if c, err := dial(limit, address, s.o.Token); err == nil {
-			_, _ = c.do("network capture stop")
+			_ = c.do("network capture stop")
 			c.close()
 		}
 	}
