@@ -9,7 +9,6 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -258,7 +257,7 @@ func (s *session) run() error {
 // ends.
 func (s *session) record(stdout, stderr io.Reader) {
 	var words sync.WaitGroup
-	words.Go(func() { s.listen(stderr) })
+	words.Go(func() { packets.Lines(stderr, s.hear) })
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := stdout.Read(buf)
@@ -291,26 +290,12 @@ func ending(err error) string {
 	return err.Error()
 }
 
-// listen reads what the command says beside the packets.
-func (s *session) listen(r io.Reader) {
-	const maxLine = 4 << 10
-	br := bufio.NewReaderSize(r, maxLine)
-	for {
-		line, err := br.ReadSlice('\n')
-		text := strings.TrimSpace(strings.ToValidUTF8(string(line), "?"))
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = br.ReadSlice('\n')
-		}
-		if text != "" {
-			s.Hear(text)
-			s.mu.Lock()
-			s.said.Read(text)
-			s.mu.Unlock()
-		}
-		if err != nil {
-			return
-		}
-	}
+// hear takes a line that the command says beside the packets.
+func (s *session) hear(line string) {
+	s.Hear(line)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said.Read(line)
 }
 
 // signal tells the command and what it started.

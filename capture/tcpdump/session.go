@@ -1,7 +1,6 @@
 package tcpdump
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +15,7 @@ import (
 	"github.com/offproof/offproof/capture/packets"
 )
 
-const (
-	maxLine      = 4 << 10 // of standard error; the rest of a line is dropped
-	pollInterval = 100 * time.Millisecond
-)
+const pollInterval = 100 * time.Millisecond
 
 // A session is one tcpdump on the phone and the file that it fills.
 type session struct {
@@ -102,7 +98,7 @@ func (s *session) untilReady(ctx context.Context, limit time.Duration) error {
 // ends.
 func (s *session) record(stdout, stderr io.ReadCloser, wait func() (int, error)) {
 	var words sync.WaitGroup
-	words.Go(func() { s.listen(stderr) })
+	words.Go(func() { packets.Lines(stderr, s.hear) })
 
 	buf := make([]byte, 64<<10)
 	var readErr error
@@ -153,25 +149,8 @@ func (s *session) how(exit int, lost error) packets.How {
 	return how
 }
 
-// listen reads standard error: the pid that the shell wrote, tcpdump's
+// hear takes a line of standard error: the pid that the shell wrote, tcpdump's
 // readiness, its counters, and its complaints.
-func (s *session) listen(r io.Reader) {
-	br := bufio.NewReaderSize(r, maxLine)
-	for {
-		line, err := br.ReadSlice('\n')
-		text := strings.TrimSpace(strings.ToValidUTF8(string(line), "?"))
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = br.ReadSlice('\n')
-		}
-		if text != "" {
-			s.hear(text)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 func (s *session) hear(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
