@@ -152,3 +152,18 @@ func TestTunnelsOwnSockets(t *testing.T) {
 		})
 	}
 }
+
+// TestQuestionOverHTTPS: what a name holds that is asked for over HTTPS, through
+// the proxy, was sent to whoever answers for that name.
+func TestQuestionOverHTTPS(t *testing.T) {
+	w := newWorld(t)
+	off := w.get("off-1")
+	question := []byte("\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x109f3c1d2e4b5a6978\x01q\x07example\x00\x00\x01\x00\x01")
+	ex := w.send(off.Window.Open.Add(3*time.Second), "POST", "https://dns.google/dns-query", "application/dns-message", question)
+	ex.RequestHeader = append(ex.RequestHeader, capture.Header{Name: "Content-Type", Value: "application/dns-message"})
+	harness.JudgeTrial(w.trial, list(t))
+	because := strings.Join(w.trial.Finding.Because, "; ")
+	if w.trial.Finding.Outcome != harness.Continues || !strings.Contains(because, "9f3c1d2e4b5a6978.q.example") {
+		t.Errorf("it came to %s: %s", w.trial.Finding.Outcome, because)
+	}
+}

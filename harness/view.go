@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/capture/telemetry"
 	"github.com/offproof/offproof/harness/canary"
@@ -331,6 +332,13 @@ func newView(all []*Observation, list *collector.List) *view {
 		m.events = telemetry.Decode(*ex, m.parts)
 		v.message(m, finder, beacons)
 		v.replies(ex, m.host)
+		if packets {
+			return // Their questions are among the lookups.
+		}
+		for _, l := range dissect.Lookups(*ex) {
+			q := message{flow: m.flow, lookup: &l, raw: true, from: m.from, to: m.to, host: strings.ToLower(l.Name), parts: payload.Lookup(l)}
+			v.message(q, finder, beacons)
+		}
 	}
 	for _, c := range ev.Packets {
 		for _, l := range c.Lookups {
