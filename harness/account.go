@@ -86,6 +86,16 @@ func (a *Accounting) add(c Class, bytes int64, inScope bool, to string) {
 	}
 }
 
+// Missing is how many bytes at most can have left by the phone's counters without
+// being in the packet captures: packets so close to a reading that they may lie
+// on either side of it could stand for others. It is 0 where nothing was counted.
+func (a Accounting) Missing() int64 {
+	if a.Counted == nil {
+		return 0
+	}
+	return max(0, *a.Counted-a.Captured+a.Tolerance)
+}
+
 // Total is the sum of all classes.
 func (a Accounting) Total() int64 {
 	var sum int64

@@ -167,3 +167,22 @@ func TestQuestionOverHTTPS(t *testing.T) {
 		t.Errorf("it came to %s: %s", w.trial.Finding.Outcome, because)
 	}
 }
+
+// TestMissing: the counters bound what no capture saw.
+func TestMissing(t *testing.T) {
+	number := func(n int64) *int64 { return &n }
+	for _, c := range []struct {
+		accounting harness.Accounting
+		want       int64
+	}{
+		{harness.Accounting{Captured: 900, Tolerance: 100}, 0},
+		{harness.Accounting{Counted: number(900), Captured: 900}, 0},
+		{harness.Accounting{Counted: number(900), Captured: 950, Tolerance: 80}, 30},
+		{harness.Accounting{Counted: number(900), Captured: 2000, Tolerance: 80}, 0},
+		{harness.Accounting{Counted: number(900), Captured: 700, Tolerance: 50}, 250},
+	} {
+		if got := c.accounting.Missing(); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.accounting, got, c.want)
+		}
+	}
+}

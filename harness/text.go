@@ -84,6 +84,9 @@ func (o *Observation) accounting(b *strings.Builder) {
 	for line := range strings.Lines(o.Finding.Accounting.Bars(barWidth)) {
 		b.WriteString("    " + line)
 	}
+	if a := o.Finding.Accounting; a.Counted != nil {
+		fmt.Fprintf(b, "      the phone's counters say %d B; at most %d B of them can be missing in what was recorded\n", *a.Counted, a.Missing())
+	}
 	o.recipients(b)
 }
 
