@@ -273,7 +273,7 @@ func TestInstruments(t *testing.T) {
 		}, harness.Inconclusive, "emulator"},
 		{"by another app", "delegate", []string{"tcpdump", "gateway", "proxy"}, never, nil, harness.Collected, "sa.api.intl.miui.com"},
 	}
-	for _, c := range sample(t, rows, 5) {
+	for _, c := range sample(t, rows, 3) {
 		t.Run(c.name+", "+c.phone, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture, Emulator: slices.Contains(c.capture, "emulator")})
@@ -308,7 +308,7 @@ func TestPassive(t *testing.T) {
 		{"pinned", "gateway", true, harness.Continues, ""},
 		{"deaf", "tcpdump", false, harness.OutcomeInconclusive, "contact"},
 	}
-	for _, c := range sample(t, rows, 2) {
+	for _, c := range sample(t, rows, 1) {
 		t.Run(c.phone+" at "+c.capture, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: []string{c.capture}, KeyLog: c.keys})
