@@ -51,11 +51,19 @@ func findCopies(flows []flow, said func(*flow) int) (own, copies []flow) {
 				continue
 			}
 			// One conversation has at most one copy in each other capture.
-			has := map[string]bool{flows[i].Backend: true}
+			// Sockets are used again, so it is the one that began with it.
+			nearest := map[string]int{}
 			for _, j := range all[n+1:] {
-				if f := &flows[j]; !copied[j] && !has[f.Backend] && together(&flows[i], f) {
-					copied[j], has[f.Backend] = true, true
+				f := &flows[j]
+				if copied[j] || f.Backend == flows[i].Backend || !together(&flows[i], f) {
+					continue
 				}
+				if k, ok := nearest[f.Backend]; !ok || apart(&flows[i], f) < apart(&flows[i], &flows[k]) {
+					nearest[f.Backend] = j
+				}
+			}
+			for _, j := range nearest {
+				copied[j] = true
 			}
 		}
 	}
@@ -82,6 +90,9 @@ func fuller(a, b *flow, said func(*flow) int) int {
 	}
 	return 0
 }
+
+// apart is how far from each other two recordings begin.
+func apart(a, b *flow) time.Duration { return a.Start.Sub(b.Start).Abs() }
 
 func together(a, b *flow) bool {
 	return !a.Start.After(b.End.Add(copySlack)) && !b.Start.After(a.End.Add(copySlack))

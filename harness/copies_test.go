@@ -51,6 +51,20 @@ func TestTwoCaptures(t *testing.T) {
 				Sent: []capture.Burst{{At: at, Bytes: 900, Payload: 700}},
 			})
 		}, harness.OutcomeInconclusive, "gateway and tcpdump disagree"},
+		{"the same sockets again at once, hidden", func(w *world, off *harness.Observation) {
+			at := off.Window.Open.Add(3 * time.Second)
+			flow := func(id string, at time.Time, bytes int64) capture.Flow {
+				uid := claimUID
+				return capture.Flow{
+					ID: id, Proto: capture.TCP, App: "tls", Client: netip.AddrPortFrom(phoneAddr, 40780), Server: netip.MustParseAddrPort("203.0.113.95:443"), UID: &uid,
+					Start: at, End: at.Add(100 * time.Millisecond), BytesUp: bytes, PayloadUp: bytes - 100, Visibility: capture.Metadata,
+					Sent: []capture.Burst{{At: at, Bytes: bytes, Payload: bytes - 100}},
+				}
+			}
+			first, again := w.ev.Packets["tcpdump"], w.ev.Packets["gateway"]
+			first.Flows = append(first.Flows, flow("a", at, 400))
+			again.Flows = append(again.Flows, flow("a", at, 395), flow("b", at.Add(time.Second), 398))
+		}, harness.OutcomeInconclusive, "598 bytes"},
 		{"a term in the copy alone", func(w *world, off *harness.Observation) {
 			at := off.Window.Open.Add(3 * time.Second)
 			flow := func(payload int64) capture.Flow {
@@ -112,12 +126,16 @@ func TestADBOverTheNetwork(t *testing.T) {
 				}
 			}
 			off.CountersAfter.Sent["wlan0"] += 300
+			w.ev.Owners = append(w.ev.Owners, harness.Owner{
+				Proto: capture.TCP, Local: netip.AddrPortFrom(phoneAddr, 5555).String(), Remote: "192.168.43.2:40001", UID: 2000, First: at, Last: at.Add(5 * time.Second),
+			})
 			harness.JudgeTrial(w.trial, list(t))
 			if got := off.Finding; len(got.Sightings) != 0 || got.Accounting.InScope[harness.ClassOpaqueTransport] != 0 || w.trial.Finding.Outcome != harness.Stops {
 				t.Errorf("it came to %s: %q, sightings %+v", w.trial.Finding.Outcome, got.Because, got.Sightings)
 			}
 			// The same words to anybody else are a sighting.
-			packets.Flows[len(packets.Flows)-1].Client = netip.AddrPortFrom(phoneAddr, 41555)
+			// From ADB's port, too.
+			packets.Flows[len(packets.Flows)-1].Client = netip.AddrPortFrom(phoneAddr, 5555)
 			packets.Flows[len(packets.Flows)-1].Server = netip.MustParseAddrPort("203.0.113.97:5222")
 			harness.JudgeTrial(w.trial, list(t))
 			if w.trial.Finding.Outcome != harness.Continues {

@@ -248,9 +248,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		packets     bool
 	}
 	index := map[key]int{}
-	// A phone that is reached over the network is named by its own end.
-	wireless, _ := netip.ParseAddrPort(all[0].Serial)
-	wireless = end(wireless)
+	wireless := adbEnds(all[0].Serial, ev.Owners)
 	add := func(backend string, f capture.Flow, packets bool) {
 		x := flow{Flow: f, packets: packets, host: strings.ToLower(f.Host)}
 		x.Backend = backend
@@ -258,7 +256,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		if packets {
 			x.sender = own(f)
 			x.local = linkLocal(f)
-			x.adb = wireless.IsValid() && f.Proto == capture.TCP && (end(f.Client) == wireless || end(f.Server) == wireless)
+			x.adb = f.Proto == capture.TCP && (wireless[[2]netip.AddrPort{end(f.Client), end(f.Server)}] || wireless[[2]netip.AddrPort{end(f.Server), end(f.Client)}])
 		}
 		if x.host == "" && f.Server.IsValid() {
 			x.host = f.Server.Addr().String()
@@ -652,6 +650,26 @@ func canonical(hostport string) string {
 		return hostport
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+}
+
+// adbEnds are the connections by which a phone is reached over the network, its
+// own end first: those at the address that its serial names, whose socket is that
+// of adbd. The port alone would let whoever sends from it pass for ADB.
+func adbEnds(serial string, owners []Owner) map[[2]netip.AddrPort]bool {
+	const root, shell = 0, 2000
+	own, err := netip.ParseAddrPort(serial)
+	if err != nil {
+		return nil
+	}
+	ends := map[[2]netip.AddrPort]bool{}
+	for _, o := range owners {
+		local, localErr := netip.ParseAddrPort(o.Local)
+		remote, remoteErr := netip.ParseAddrPort(o.Remote)
+		if localErr == nil && remoteErr == nil && o.Proto == capture.TCP && (o.UID == root || o.UID == shell) && end(local) == end(own) {
+			ends[[2]netip.AddrPort{end(local), end(remote)}] = true
+		}
+	}
+	return ends
 }
 
 // end is an address with IPv4 in IPv6 unmapped.

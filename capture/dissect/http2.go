@@ -3,6 +3,7 @@ package dissect
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,9 @@ const (
 	flagPadded     = 0x8
 	flagPriority   = 0x20
 )
+
+// pseudoFields are the parts of a request's and a reply's first line.
+var pseudoFields = []string{":method", ":scheme", ":authority", ":path", ":status"}
 
 const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -202,6 +206,12 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 				t.half[1-dir].fields.SetAllowedMaxDynamicTableSize(min(binary.BigEndian.Uint32(b[2:]), maxTable))
 			}
 		}
+	default:
+		// Priorities, pings, windows, farewells and frames that nobody knows have
+		// room for words too.
+		if len(bytes.Trim(b, "\x00")) > 4 {
+			t.flow.keepUnread(t.engine, dir, b)
+		}
 	}
 	return true
 }
@@ -233,7 +243,8 @@ func (t *http2Talk) message(dir int, stream uint32, header []capture.Header, las
 	pseudo := map[string]string{}
 	plain := header[:0:0]
 	for _, f := range header {
-		if strings.HasPrefix(f.Name, ":") {
+		// Each of those that are known stands once; any other was sent all the same.
+		if _, again := pseudo[f.Name]; slices.Contains(pseudoFields, f.Name) && !again {
 			pseudo[f.Name] = f.Value
 		} else {
 			plain = append(plain, f)
@@ -256,7 +267,7 @@ func (t *http2Talk) message(dir int, stream uint32, header []capture.Header, las
 		x.Method, x.RequestHeader = pseudo[":method"], plain
 		x.URL = t.url(pseudo)
 	case dir == t.client:
-		x.RequestHeader = append(x.RequestHeader, plain...)
+		x.RequestHeader = append(x.RequestHeader, header...) // A trailer has no first line.
 	case pseudo[":status"] != "":
 		status, err := strconv.Atoi(pseudo[":status"])
 		if err != nil || status < 200 && status >= 100 && !last {
