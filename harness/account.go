@@ -54,8 +54,12 @@ type Accounting struct {
 	Captured int64 `json:"captured"`
 	// Tolerance is the bytes of packets so close to a reading of the counters
 	// that they may lie on either side of it.
-	Tolerance int64           `json:"tolerance"`
-	Bytes     map[Class]int64 `json:"bytes"`
+	Tolerance int64 `json:"tolerance"`
+	// Floor is the size in IP bytes of the smallest packet that, if the capture had
+	// missed it, the phone's counters would have shown, by packets of known sizes;
+	// 0 where none of them would, nil where it was not measured.
+	Floor *int64          `json:"floor,omitempty"`
+	Bytes map[Class]int64 `json:"bytes"`
 	// InScope is the part of Bytes that decides.
 	InScope map[Class]int64 `json:"in_scope"`
 	// To says who received what decides, for classes that speak against
@@ -166,16 +170,10 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 	if before == nil || after == nil {
 		return "the phone's interface counters could not be read at both ends of the window"
 	}
-	var counted int64
 	for name, n := range after.Sent {
-		was, ok := before.Sent[name]
-		if !ok {
-			was = 0 // An interface that came up in the window sent all it has.
-		}
-		if n < was {
+		if n < before.Sent[name] {
 			return fmt.Sprintf("the counter of %s went backwards", name)
 		}
-		counted += n - was
 	}
 	if len(after.Sent) == 0 {
 		return "the phone's interface counters name no interface"
@@ -188,18 +186,8 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 			return fmt.Sprintf("the interface %s went away inside the window, with its counter", name)
 		}
 	}
-	var least, most int64
-	for i := range v.flows {
-		f := &v.flows[i]
-		if !f.packets {
-			continue
-		}
-		slack := burstSlack + v.stamps[f.Backend]
-		n, _ := f.datedWithin(before.To.Add(slack), after.From.Add(-slack))
-		least += n
-		n, _ = f.sentWithin(before.From.Add(-slack), after.To.Add(slack))
-		most += n
-	}
+	counted, _ := grown(before, after)
+	least, most := v.captured(*before, *after)
 	acc.Counted = &counted
 	acc.Captured, acc.Tolerance = most, most-least
 	if counted < least-least/10-countersSlack {

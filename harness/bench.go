@@ -41,6 +41,7 @@ type bench struct {
 	traces  []capture.Trace
 	notes   []string
 	packets map[string]*dissect.Capture
+	probed  *Probe
 }
 
 type running struct {
@@ -211,7 +212,7 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for i := range b.traces {
 		b.read(&b.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Now: time.Now(), Notes: b.notes}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Now: time.Now(), Notes: b.notes}
 	for _, o := range b.owners {
 		ev.Owners = append(ev.Owners, *o)
 	}
@@ -464,6 +465,11 @@ func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	}
 	if err := b.p.Recorder.Write("proxy.har", har.Bytes()); err != nil {
 		return fmt.Errorf("harness: save har: %w", err)
+	}
+	if ev.Probe != nil {
+		if err := b.p.Recorder.Save("probe.json", ev.Probe); err != nil {
+			return fmt.Errorf("harness: save probe: %w", err)
+		}
 	}
 	if err := b.p.Recorder.Save("owners.json", ev.Owners); err != nil {
 		return fmt.Errorf("harness: save owners: %w", err)

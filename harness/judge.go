@@ -216,7 +216,8 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	if len(v.shams) > 0 {
 		doubts = append(doubts, "a term that nobody typed was seen too, so sightings in that disguise prove nothing: "+strings.Join(keys(v.shams), ", "))
 	}
-	return append(doubts, v.controlDoubts(o)...)
+	probe, _ := v.spikeDoubts()
+	return append(append(doubts, probe...), v.controlDoubts(o)...)
 }
 
 // windowDoubts are reasons why a window was no window.

@@ -157,6 +157,9 @@ type Evidence struct {
 	// Known are terms that earlier runs planted on this phone. They never
 	// expire: what is still sent of them is seen too.
 	Known []canary.Canary `json:"known,omitempty"`
+	// Probe is what the instruments were asked before the first window; nil where
+	// the bench has no lab.
+	Probe *Probe `json:"-"`
 	// Now is when the evidence was read; sightings charged to an observation
 	// are searched up to here.
 	Now time.Time `json:"now"`

@@ -55,6 +55,9 @@ type Phone struct {
 	// ErrAborted.
 	Person func(ctx context.Context, words string) error
 
+	// Lab is the laboratory's own server, nil where there is none.
+	Lab *Lab
+
 	Log *slog.Logger
 	// Progress is told in a few words what is being done; nil for nobody.
 	Progress func(string)

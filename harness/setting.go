@@ -30,6 +30,9 @@ type Setting struct {
 	Apply func(ctx context.Context, act *Act) error
 	// Read reads the state without changing it.
 	Read func(ctx context.Context, act *Act) (State, error)
+	// Load opens a page of the lab in the app, waits until it is called title, and
+	// returns the texts that the page shows; nil for an app that opens no pages.
+	Load func(ctx context.Context, act *Act, address, title string) ([]string, error)
 }
 
 // A Switch makes the setting of either arm.

@@ -87,6 +87,9 @@ func (o *Observation) accounting(b *strings.Builder) {
 	if a := o.Finding.Accounting; a.Counted != nil {
 		fmt.Fprintf(b, "      the phone's counters say %d B; at most %d B of them can be missing in what was recorded\n", *a.Counted, a.Missing())
 	}
+	if w := floorWords(o.Finding.Accounting.Floor); w != "" {
+		fmt.Fprintf(b, "      %s\n", w)
+	}
 	o.recipients(b)
 }
 

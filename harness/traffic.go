@@ -37,6 +37,7 @@ const ntpPacket = 48
 // contacts and what is out of scope.
 func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 	acc := &f.Accounting
+	acc.Floor = v.floor()
 	from, to := o.span()
 	if from.IsZero() {
 		return

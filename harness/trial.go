@@ -111,6 +111,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 		f.Outcome, f.Grade = NeverCollected, NoGrade
 		f.Because = []string{"no window collected anything, with the switch on or off; instruments were shown to hear the planted terms where they belong"}
 		f.Because = append(f.Because, blindSpots(off[0].Health)...)
+		f.Because = append(f.Because, v.probeWords()...)
 		return f
 	}
 	shown := commonChannels(positive)
@@ -152,6 +153,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 		f.Because = append(f.Because, "under instrumentation: the phone had a proxy and a certificate of the laboratory; a phone without them was not compared")
 	}
 	f.Because = append(f.Because, blindSpots(off[0].Health)...)
+	f.Because = append(f.Because, v.probeWords()...)
 	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
 	return f
 }

@@ -67,6 +67,11 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 		return fmt.Errorf("read %s: %w", set.Name, err)
 	}
 	o.Before = &before
+	if o.Part == Calibration || o.Part == Single {
+		if err := b.probe(ctx, act, set); err != nil {
+			return fmt.Errorf("ask the instruments for known bodies: %w", err)
+		}
+	}
 	prepared := 0
 	for prepared < len(sc.Steps) && sc.Steps[prepared].Prepares {
 		prepared++
@@ -234,9 +239,16 @@ func (b *bench) measure(ctx context.Context, clock **Clock, counters **Counters)
 		return fmt.Errorf("measure the phone's clock: %w", err)
 	}
 	*clock = &Clock{offset, unc}
+	*counters, err = b.counters(ctx, offset)
+	return err
+}
+
+// counters reads what left by each interface. offset is how far the phone's clock
+// is ahead of the host's.
+func (b *bench) counters(ctx context.Context, offset time.Duration) (*Counters, error) {
 	c, err := b.p.Device.Counters(ctx)
 	if err != nil {
-		return fmt.Errorf("read the interface counters: %w", err)
+		return nil, fmt.Errorf("read the interface counters: %w", err)
 	}
 	out := &Counters{From: c.Before.Add(-offset), To: c.After.Add(-offset), Sent: map[string]int64{}}
 	for name, i := range c.Interfaces {
@@ -250,8 +262,7 @@ func (b *bench) measure(ctx context.Context, clock **Clock, counters **Counters)
 		}
 		out.Sent[name] = int64(i.TxBytes) - link*int64(i.TxPackets) //nolint:gosec // Counters of one interface stay far below 2^63.
 	}
-	*counters = out
-	return nil
+	return out, nil
 }
 
 // ethernetHeader is the bytes of an Ethernet header without a VLAN tag.

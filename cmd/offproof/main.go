@@ -34,6 +34,7 @@ var commands = []func() *cobra.Command{
 	doctorCommand,
 	farmCommand,
 	observeCommand,
+	labCommand,
 }
 
 // A statusError ends the command with a status. Without an inner error nothing

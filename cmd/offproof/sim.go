@@ -31,7 +31,7 @@ func serverFlags(addr string) string {
 }
 
 func simCommand() *cobra.Command {
-	cfg := sim.Config{Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor}
+	cfg := sim.Config{Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Lab: rig.SimulatedLab()}
 	var phones, log string
 	var faults []string
 	cmd := &cobra.Command{

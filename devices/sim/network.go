@@ -27,8 +27,8 @@ func (n stackNetwork) Interfaces() []userland.Interface {
 	return append(out, n.tunnel()...)
 }
 
-func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr) (time.Duration, error) {
-	pong, err := n.Stack.Ping(ctx, to.String())
+func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr, payload int) (time.Duration, error) {
+	pong, err := n.Stack.Ping(ctx, to.String(), payload)
 	return pong.RTT, err
 }
 

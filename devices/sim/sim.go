@@ -47,6 +47,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +83,8 @@ type Config struct {
 	// Floor is the shortest quiet window written to farm.yaml, before the pace;
 	// 0 means 2 minutes.
 	Floor time.Duration
+	// Lab is the laboratory's own server in the world; nil is none.
+	Lab *Lab
 	// Seed makes serials and content repeatable; 0 chooses one.
 	Seed int64
 	// Log hears what the world does; nil discards it.
@@ -137,6 +141,47 @@ func (pc PhoneConfig) pcapdroid() string {
 		return pcapdroidVersion
 	}
 	return pc.PCAPdroid
+}
+
+// A Lab is a server of the laboratory that owns the phones, which farm.yaml
+// names. What it does is its owner's.
+type Lab struct {
+	V4, V6 netip.Addr
+	// Handler answers HTTP at port 80, Datagram what comes to the UDP port.
+	Handler  http.Handler
+	Port     uint16
+	Datagram func(datagram []byte, from netip.AddrPort) []byte
+}
+
+// labName is the laboratory's server by name.
+const labName = "lab.bench.example"
+
+// addLab adds the laboratory's server to the internet.
+func (w *World) addLab() error {
+	l := w.cfg.Lab
+	if l == nil {
+		return nil
+	}
+	return w.net.AddHost(internet.HostConfig{
+		Name: labName, V4: l.V4, V6: l.V6, NoV4: !l.V4.IsValid(), NoV6: !l.V6.IsValid(), TLSPorts: []uint16{}, Handler: l.Handler,
+		Datagrams: map[uint16]func([]byte, netip.AddrPort) []byte{l.Port: l.Datagram},
+	})
+}
+
+// labYAML is what farm.yaml says of it.
+func (w *World) labYAML() string {
+	l := w.cfg.Lab
+	if l == nil {
+		return ""
+	}
+	out := fmt.Sprintf("lab: {page: %q", "http://"+labName+"/")
+	if l.V4.IsValid() {
+		out += fmt.Sprintf(", ipv4: %q", l.V4)
+	}
+	if l.V6.IsValid() {
+		out += fmt.Sprintf(", ipv6: %q", l.V6)
+	}
+	return out + "}\n"
 }
 
 // A World is a running farm.
@@ -199,6 +244,9 @@ func (w *World) start(ctx, life context.Context) error {
 	}
 	if err = web.Register(w.net, web.Options{Pace: w.cfg.Pace, Events: w.events}); err != nil {
 		return fmt.Errorf("sim: start the sites: %w", err)
+	}
+	if err = w.addLab(); err != nil {
+		return fmt.Errorf("sim: start the laboratory's server: %w", err)
 	}
 	w.adb = door.NewServer(w.cfg.Log)
 	rng := rand.New(rand.NewPCG(uint64(w.cfg.Seed), 0x73696d)) //nolint:gosec // A world is made from its seed.
@@ -351,8 +399,8 @@ func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 		}
 		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q%s}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality(), pcapdroidYAML(p, w.cfg.Phones[i]))
 	}
-	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n",
-		w.SOCKS(), w.gateway.command(), w.cfg.Pace, w.cfg.Floor)
+	fmt.Fprintf(&b, "uplink: {socks5: %q, roots: roots.pem}\ngateway: {command: %s}\npace: %g\nfloor: %s\nstate: state\nevidence: runs\n%s",
+		w.SOCKS(), w.gateway.command(), w.cfg.Pace, w.cfg.Floor, w.labYAML())
 	return []byte(b.String())
 }
 

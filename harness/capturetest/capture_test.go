@@ -46,7 +46,7 @@ type bench struct {
 func newBench(t *testing.T, phone sim.PhoneConfig) *bench {
 	t.Helper()
 	w, err := sim.Start(t.Context(), sim.Config{
-		Dir: t.TempDir(), Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Phones: []sim.PhoneConfig{phone},
+		Dir: t.TempDir(), Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Lab: rig.SimulatedLab(), Phones: []sim.PhoneConfig{phone},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func (r row) run(ctx context.Context, dir string, seed uint64) (got result) {
 	seed ^= h.Sum64()
 
 	w, err := sim.Start(ctx, sim.Config{
-		Dir: dir, Seed: int64(seed>>1) | 1, Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, //nolint:gosec // The top bit is gone.
+		Dir: dir, Seed: int64(seed>>1) | 1, Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Lab: rig.SimulatedLab(), //nolint:gosec // The top bit is gone.
 		Phones: []sim.PhoneConfig{{Personality: r.phone, Capture: r.kind.capture, PCAPdroid: "1.8.7"}},
 	})
 	if err != nil {

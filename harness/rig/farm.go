@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +25,7 @@ import (
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/adb"
 	"github.com/offproof/offproof/devices/ui"
+	"github.com/offproof/offproof/harness"
 )
 
 // FarmFile is the name of the file that describes a bench.
@@ -58,6 +61,8 @@ type Farm struct {
 	// Gateway is the command that records at the lab's access point, with {mac}
 	// in the place of a phone's hardware address; empty where there is none.
 	Gateway []string
+	// Lab is the laboratory's own server, nil where there is none.
+	Lab *harness.Lab
 	// Pace multiplies every delay; Floor is the shortest quiet window, before
 	// the pace.
 	Pace  float64
@@ -179,6 +184,11 @@ type farmFile struct {
 	Gateway struct {
 		Command yaml.Node `yaml:"command"`
 	} `yaml:"gateway"`
+	Lab struct {
+		Page yaml.Node `yaml:"page"`
+		IPv4 yaml.Node `yaml:"ipv4"`
+		IPv6 yaml.Node `yaml:"ipv6"`
+	} `yaml:"lab"`
 	Pace     yaml.Node `yaml:"pace"`
 	Floor    yaml.Node `yaml:"floor"`
 	State    yaml.Node `yaml:"state"`
@@ -293,6 +303,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 		f.Servers = []string{adb.DefaultAddr}
 	}
 	p.gateway(file, f)
+	p.lab(file, f)
 	p.phones(file, f)
 	f.Uplink.SOCKS5 = p.text(&file.Uplink.SOCKS5, "socks5")
 	if s := f.Uplink.SOCKS5; s != "" && !strings.Contains(s, ":") {
@@ -351,6 +362,33 @@ func (p *parser) gateway(file *farmFile, f *Farm) {
 	if program := f.Gateway; len(program) > 0 && strings.ContainsRune(program[0], filepath.Separator) {
 		f.Gateway[0] = p.absolute(program[0])
 	}
+}
+
+// lab reads where the laboratory's own server is.
+func (p *parser) lab(file *farmFile, f *Farm) {
+	n := &file.Lab
+	if n.Page.Kind == 0 && n.IPv4.Kind == 0 && n.IPv6.Kind == 0 {
+		return
+	}
+	lab := &harness.Lab{Page: p.text(&n.Page, "page")}
+	// Over TLS the page could be read by nobody but the proxy.
+	if u, err := url.Parse(lab.Page); err != nil || u.Scheme != "http" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		p.fail(&n.Page, "lab: page %q must be the http:// address that `offproof lab` prints, such as http://lab.example/", lab.Page)
+	}
+	address := func(n *yaml.Node, what string, fits func(netip.Addr) bool) netip.Addr {
+		text := p.text(n, what)
+		if text == "" {
+			return netip.Addr{}
+		}
+		a, err := netip.ParseAddr(text)
+		if err != nil || !fits(a) || a.Zone() != "" || a.IsLoopback() || a.IsUnspecified() {
+			p.fail(n, "lab: %s %q is no such address of a server in the phones' network", what, text)
+		}
+		return a
+	}
+	lab.V4 = address(&n.IPv4, "ipv4", netip.Addr.Is4)
+	lab.V6 = address(&n.IPv6, "ipv6", netip.Addr.Is6)
+	f.Lab = lab
 }
 
 func (p *parser) phones(file *farmFile, f *Farm) {

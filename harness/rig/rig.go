@@ -503,7 +503,7 @@ func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
 	p := &harness.Phone{
 		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
 		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
-		KeyLog: l.config.KeyLog, Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
+		Lab: l.rig.Farm.Lab, KeyLog: l.config.KeyLog, Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
 		Track: func(ctx context.Context, state func(string)) error {
 			return l.Device.Watch(ctx, func(s devices.State) error {
 				state(string(s))

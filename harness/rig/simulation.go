@@ -3,11 +3,13 @@ package rig
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/offproof/offproof/devices/sim"
+	"github.com/offproof/offproof/harness/spikes"
 )
 
 // The simulated farm's haste: the telemetry of a simulated phone flushes every
@@ -60,10 +62,17 @@ func SimulatedPhones(list string) ([]sim.PhoneConfig, error) {
 	return phones, nil
 }
 
+// SimulatedLab is the laboratory's own server for a simulated farm: what `offproof
+// lab` serves, at addresses of the simulated internet.
+func SimulatedLab() *sim.Lab {
+	lab := spikes.Lab{V4: netip.AddrFrom4([4]byte{203, 0, 113, 77}), V6: netip.MustParseAddr("2001:db8:77::77")}
+	return &sim.Lab{V4: lab.V4, V6: lab.V6, Handler: lab.Handler(), Port: spikes.Port, Datagram: spikes.Answer}
+}
+
 // Simulate starts a farm of phones in the notation of SimulatedPhone. It runs
 // until Close.
 func Simulate(ctx context.Context, phones []string) (*Simulation, error) {
-	cfg := sim.Config{Pace: SimulatedPace, Floor: SimulatedFloor}
+	cfg := sim.Config{Pace: SimulatedPace, Floor: SimulatedFloor, Lab: SimulatedLab()}
 	for _, text := range phones {
 		p, err := SimulatedPhone(text)
 		if err != nil {

@@ -39,6 +39,7 @@ var tiers = map[string]place{
 	"capture/emulator":  {3, nil, "a backend delivers bytes and health and never interprets"},
 
 	"harness/canary":    {4, nil, "finding a planted term must not depend on who is suspected"},
+	"harness/spikes":    {4, []string{"harness/canary"}, "what the lab sends and what the judge looks for is agreed on in one place"},
 	"harness/collector": {4, nil, "who collects is data with reasons, apart from how it is judged"},
 
 	"harness":          {5, nil, "the judge takes values and returns values, so that a sceptic can run it again from disk"},

@@ -78,6 +78,7 @@ func AggregatedData(arm harness.Arm) harness.Setting {
 		Name: "aggregated data", Arm: arm, Package: Package, Claim: MakersPromise(),
 		Apply: func(ctx context.Context, act *harness.Act) error { return apply(ctx, act, arm) },
 		Read:  read,
+		Load:  load,
 	}
 }
 

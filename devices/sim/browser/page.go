@@ -36,6 +36,9 @@ type page struct {
 	referrer string
 	// resources are what the document refers to; frames are documents.
 	resources, frames []string
+	// sends are what the page's script sends, and done is its title afterwards.
+	sends []send
+	done  string
 }
 
 // A block is a paragraph, a heading or a link of a page.
@@ -200,7 +203,10 @@ func (p *page) read(doc *html.Node) {
 			if strings.EqualFold(attr(n, "name"), "referrer") {
 				p.referrer = strings.ToLower(attr(n, "content"))
 			}
-		case atom.Script, atom.Img:
+		case atom.Script:
+			p.refer(&p.resources, base, attr(n, "src"))
+			p.readSends(n)
+		case atom.Img:
 			p.refer(&p.resources, base, attr(n, "src"))
 		case atom.Iframe:
 			p.refer(&p.frames, base, attr(n, "src"))

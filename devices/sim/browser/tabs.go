@@ -102,6 +102,10 @@ func (m *mainScreen) open(t *tab, address string) {
 		}
 		show(func(*screen.UI) { t.page, t.address = p, p.url.String() })
 		c.fill(ctx, p, dnt, 0)
+		if len(p.sends) > 0 {
+			states := c.send(ctx, p)
+			show(func(*screen.UI) { p.answered(states) })
+		}
 		show(func(*screen.UI) {
 			t.phase = loaded
 			state := b.state()

@@ -38,6 +38,8 @@ type HostConfig struct {
 	TLSPorts, PlainPorts []uint16
 	// QUICPort is the UDP port on which the host speaks HTTP/3; 0 for none.
 	QUICPort uint16
+	// Datagrams answers what comes to a UDP port, by port; nil is no answer.
+	Datagrams map[uint16]func(datagram []byte, from netip.AddrPort) []byte
 	// Handler answers HTTP/1.1, HTTP/2 and HTTP/3 requests; each is in the ledger before
 	// it is called. Nil answers 404.
 	Handler http.Handler
@@ -105,6 +107,11 @@ func (n *Internet) AddHost(cfg HostConfig) error {
 	}
 	if h.QUICPort != 0 {
 		if err := n.openHTTP3(h); err != nil {
+			return err
+		}
+	}
+	for port, answer := range h.Datagrams {
+		if err := n.openUDP(h, port, answer); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func (n *Internet) openHTTP3(h *host) error {
 				return context.WithValue(ctx, connKey{}, seen)
 			},
 		}
-		n.quic = append(n.quic, func() {
+		n.ends = append(n.ends, func() {
 			_ = server.Close()
 			_ = ln.Close()
 			_ = tr.Close()

@@ -95,7 +95,7 @@ type Internet struct {
 	byName   map[string]*host
 	stacks   map[*Stack]struct{}
 	resolver []io.Closer
-	quic     []func() // ends what speaks HTTP/3
+	ends     []func() // ends what listens for datagrams
 }
 
 // New makes an internet with a resolver and no other host. It lives until
@@ -165,7 +165,7 @@ func (n *Internet) Close() error {
 	for s := range n.stacks {
 		stacks = append(stacks, s)
 	}
-	resolver, quic := n.resolver, n.quic
+	resolver, ends := n.resolver, n.ends
 	n.mu.Unlock()
 
 	n.cancel()
@@ -176,7 +176,7 @@ func (n *Internet) Close() error {
 		// A resolver socket has nothing to flush.
 		_ = c.Close()
 	}
-	for _, end := range quic {
+	for _, end := range ends {
 		end()
 	}
 	err := n.server.Close()

@@ -18,8 +18,8 @@ const (
 	// hops is the time to live that every stack here sends; the router, being
 	// the hosts' own, takes nothing off it.
 	hops = 64
-	// pingPayload is what ping sends beside its header, in bytes.
-	pingPayload = 56
+	// maxPing is the longest payload that is not cut into fragments.
+	maxPing = wireMTU - header.IPv6MinimumSize - header.ICMPv6EchoMinimumSize
 )
 
 // A Pong is the answer to a ping.
@@ -31,9 +31,11 @@ type Pong struct {
 	TTL   int
 }
 
-// Ping sends one echo request from the shell user and waits for its answer. A
-// host that has both kinds of address is asked over IPv4, as ping does.
-func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
+// Ping sends one echo request from the shell user, with a payload of so many
+// bytes, and waits for its answer. A host that has both kinds of address is asked
+// over IPv4, as ping does. A payload that does not fit into one packet is
+// shortened.
+func (s *Stack) Ping(ctx context.Context, host string, payload int) (Pong, error) {
 	addrs, err := s.Resolve(ctx, shellUID, host)
 	if err != nil {
 		return Pong{}, err
@@ -82,7 +84,7 @@ func (s *Stack) Ping(ctx context.Context, host string) (Pong, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	request := make([]byte, header.ICMPv4MinimumSize+pingPayload)
+	request := make([]byte, header.ICMPv4MinimumSize+max(0, min(payload, maxPing)))
 	for i := header.ICMPv4MinimumSize; i < len(request); i++ {
 		request[i] = byte(i)
 	}

@@ -20,7 +20,7 @@ func TestPing(t *testing.T) {
 	addHost(t, n, internet.HostConfig{Name: "six.example", NoV4: true})
 	phone := attach(t, n, "p")
 	for _, host := range []string{"site.example", "six.example", "127.0.0.1", "192.168.43.1"} {
-		pong, err := phone.Ping(t.Context(), host)
+		pong, err := phone.Ping(t.Context(), host, 56)
 		if err != nil || pong.Bytes != 64 {
 			t.Errorf("ping %s: %+v, %v", host, pong, err)
 		}
@@ -31,7 +31,7 @@ func TestPing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := phone.Ping(ctx, "192.0.2.9"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := phone.Ping(ctx, "192.0.2.9", 56); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("ping of nobody: %v", err)
 	}
 }

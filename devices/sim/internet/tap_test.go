@@ -81,7 +81,7 @@ func traffic(t *testing.T, n *internet.Internet, phone *internet.Stack) {
 		t.Fatal("an unknown name was found")
 	}
 	for _, host := range []string{"site.example", "2001:db8:43::1"} {
-		if _, err := phone.Ping(t.Context(), host); err != nil {
+		if _, err := phone.Ping(t.Context(), host, 56); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestTapOfLoopbackAndUnknownInterface(t *testing.T) {
 	_, phone := echoWorld(t)
 	var lo, none dump
 	stopLo, stopNone := phone.Tap("lo", lo.add), phone.Tap("rmnet0", none.add)
-	if _, err := phone.Ping(t.Context(), "127.0.0.1"); err != nil {
+	if _, err := phone.Ping(t.Context(), "127.0.0.1", 56); err != nil {
 		t.Fatal(err)
 	}
 	stopLo()

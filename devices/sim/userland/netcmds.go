@@ -81,14 +81,18 @@ func cmdPing(ctx context.Context, p *proc, args []string) int {
 			return 2
 		}
 	}
-	p.printf("PING %s (%s) 56(84) bytes of data.\n", host, addr)
+	size := 56
+	if n, ok := atoi(flags['s']); ok {
+		size = n
+	}
+	p.printf("PING %s (%s) %d(%d) bytes of data.\n", host, addr, size, size+28)
 	p.catch(syscall.SIGINT)
 	var times []time.Duration
 	sent := 0
 	for stop := false; !stop && (count < 0 || sent < count) && time.Since(began) < total; {
 		sent++
 		pctx, cancel := netContext(ctx, wait)
-		rtt, perr := p.sys.cfg.Network.Ping(pctx, p.uid, addr)
+		rtt, perr := p.sys.cfg.Network.Ping(pctx, p.uid, addr, size)
 		cancel()
 		if p.dead() {
 			return 1
@@ -96,7 +100,7 @@ func cmdPing(ctx context.Context, p *proc, args []string) int {
 		if perr == nil {
 			times = append(times, rtt)
 			if flags['q'] == "" {
-				p.printf("64 bytes from %s: icmp_seq=%d ttl=63 time=%.3g ms\n", addr, sent, millis(rtt))
+				p.printf("%d bytes from %s: icmp_seq=%d ttl=63 time=%.3g ms\n", size+8, addr, sent, millis(rtt))
 			}
 		}
 		if count >= 0 && sent >= count {

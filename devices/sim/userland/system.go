@@ -65,7 +65,7 @@ type Network interface {
 	Dial(ctx context.Context, uid int, network, address string) (net.Conn, error)
 	Listen(uid int, network, address string) (net.Listener, error)
 	Resolve(ctx context.Context, uid int, name string) ([]netip.Addr, error)
-	Ping(ctx context.Context, uid int, to netip.Addr) (time.Duration, error)
+	Ping(ctx context.Context, uid int, to netip.Addr, payload int) (time.Duration, error)
 	Interfaces() []Interface
 	UIDCounters() map[string]map[int]Counters // by interface, then by user id
 	Sockets() []Socket

@@ -56,7 +56,7 @@ func (n *fakeNetwork) Resolve(_ context.Context, _ int, name string) ([]netip.Ad
 	return nil, &net.DNSError{Name: name, IsNotFound: true}
 }
 
-func (n *fakeNetwork) Ping(ctx context.Context, _ int, to netip.Addr) (time.Duration, error) {
+func (n *fakeNetwork) Ping(ctx context.Context, _ int, to netip.Addr, _ int) (time.Duration, error) {
 	if to.String() == "203.0.113.7" {
 		return 1500 * time.Microsecond, nil
 	}

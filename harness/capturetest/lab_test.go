@@ -1,0 +1,96 @@
+package capturetest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/offproof/offproof/devices/sim"
+	"github.com/offproof/offproof/harness"
+	"github.com/offproof/offproof/scenarios"
+	"github.com/offproof/offproof/scenarios/browser"
+)
+
+// Every known body that the lab's page sends is recovered on a sound bench, and
+// the floor is measured, with a proxy in the phone and without.
+func TestLab(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		phone sim.PhoneConfig
+	}{
+		{"proxy and packets", sim.PhoneConfig{Personality: "honest"}},
+		{"packets alone", sim.PhoneConfig{Personality: "honest", Capture: []string{"tcpdump"}, KeyLog: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, c.phone)
+			trial, err := b.try()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if trial.Finding.Outcome != harness.Stops {
+				t.Fatalf("it came to %s: %q", trial.Finding.Outcome, trial.Finding.Because)
+			}
+			said := strings.Join(trial.Finding.Because, "\n")
+			t.Log(said)
+			if !strings.Contains(said, "a plain body over HTTP, a body under gzip and base64, a body to an address of IPv6, a datagram to UDP port 443, a datagram to UDP port 443 over IPv6") {
+				t.Error("not every known body was recovered")
+			}
+			// How small it is hangs on what else the phone sends.
+			if !strings.Contains(said, "detection floor: ") {
+				t.Error("the floor was not measured")
+			}
+		})
+	}
+}
+
+// A capture that is kept from seeing what goes to UDP port 443 is found out by the
+// lab's datagrams, whether or not the phone sends anything there.
+func TestLabBlind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sim.PhoneConfig{Personality: "honest"})
+	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+	search.Claim = browser.MakersPromise()
+	on, err := b.observe(search.With(browser.AggregatedData(harness.On)), never, nil)
+	if err != nil || on.Finding.Verdict != harness.Collected {
+		t.Fatalf("with the switch on: %v, %q", err, on.Finding.Because)
+	}
+	if err := b.phone.Fault(t.Context(), "hide-packets", "443"); err != nil {
+		t.Fatal(err)
+	}
+	off, err := b.observe(search.With(browser.AggregatedData(harness.Off)).Against(on), never, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := strings.Join(off.Finding.Because, "\n")
+	if off.Finding.Verdict != harness.Inconclusive || !strings.Contains(said, "a datagram to UDP port 443 that the lab's page sent arrived there and is in no recording") {
+		t.Errorf("it came to %s: %s", off.Finding.Verdict, said)
+	}
+}
+
+// Without a way to the lab the instruments are not asked, and that is said; what
+// leaks is found all the same.
+func TestLabLost(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		personality string
+		want        harness.Outcome
+		says        string
+	}{
+		{"honest", harness.OutcomeInconclusive, "the lab's page did not do its work"},
+		{"deaf", harness.Continues, "with the switch off, data was still transmitted"},
+	} {
+		t.Run(c.personality, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, sim.PhoneConfig{Personality: c.personality, Capture: []string{"tcpdump"}, KeyLog: true})
+			b.rig.Farm.Lab.Page = "http://lab.nowhere.example/"
+			trial, err := b.try()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said := strings.Join(trial.Finding.Because, "\n"); trial.Finding.Outcome != c.want || !strings.Contains(said, c.says) {
+				t.Errorf("it came to %s: %s", trial.Finding.Outcome, said)
+			}
+		})
+	}
+}
