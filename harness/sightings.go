@@ -51,7 +51,9 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 			}
 		}
 		for _, e := range m.events {
-			if e.Opaque || !v.eventIn(m, e, o) {
+			// A page's script reports for the page: to others than the parties of the
+			// claim it shows nothing of the app, and what it hides stays a doubt.
+			if !e.Reports() || !v.eventIn(m, e, o) || e.Web && !v.pageSpeaks(m) && !o.Claim.Party(m.ind.Organisation) {
 				continue
 			}
 			s := v.sighting(m, o)
@@ -60,7 +62,11 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 			if !e.Time.IsZero() {
 				s.Lag = max(s.Lag, m.at().Sub(o.eventTime(e)))
 			}
-			found = append(found, s)
+			if v.pageSpeaks(m) {
+				pageBorne = append(pageBorne, s)
+			} else {
+				found = append(found, s)
+			}
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Sighting) int { return int(b.Grade) - int(a.Grade) })
@@ -136,7 +142,7 @@ func (v *view) strays(o *Observation) []string {
 			continue
 		}
 		for _, e := range m.events {
-			if !e.Opaque && !e.Time.IsZero() && !o.eventTime(e).After(m.to.Add(clockLimit)) && v.placed(m, e, o) == bySome {
+			if e.Reports() && !e.Time.IsZero() && !o.eventTime(e).After(m.to.Add(clockLimit)) && v.placed(m, e, o) == bySome {
 				reasons[fmt.Sprintf("the phone's clock changed, so it is not certain whether the %s event %q, which was transmitted to %s, is of this window", e.SDK, e.Name, m.host)] = true
 			}
 		}
@@ -183,7 +189,7 @@ func (v *view) placed(m *message, e telemetry.Event, o *Observation) certainty {
 	in, out := false, false
 	try := func(c *Clock) {
 		at := e.Time
-		if c != nil {
+		if c != nil && e.Age == 0 {
 			at = at.Add(-c.Offset)
 		}
 		if at.Before(o.opened()) || at.After(lastOf(o)) {
@@ -223,7 +229,7 @@ func lastOf(o *Observation) time.Time {
 
 // eventTime is an event's own time on the host's clock.
 func (o *Observation) eventTime(e telemetry.Event) time.Time {
-	if o.ClockBefore != nil {
+	if o.ClockBefore != nil && e.Age == 0 {
 		return e.Time.Add(-o.ClockBefore.Offset)
 	}
 	return e.Time

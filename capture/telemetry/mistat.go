@@ -1,11 +1,7 @@
 package telemetry
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/md5" //nolint:gosec // The format derives its key by it.
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"strings"
@@ -20,13 +16,19 @@ const (
 	mistatKey = "4ef8b4ac42dbc3f95320b73ae0edbd43"
 )
 
+// The types of MiStat's events: the two formats.
+const (
+	mistatV2Type = "v2"
+	mistatV3Type = "v3"
+)
+
 // Open puts below the leaves of payload.Request what telemetry formats encrypt
 // under keys that lie in the request itself, so that a search sees it too. It
 // changes the tree that parts point to and returns parts.
 func Open(ex capture.Exchange, parts []payload.Part) []payload.Part {
-	r := request{ex: ex, parts: parts}
+	r := newRequest(ex, parts)
 	for _, open := range []func(*request) (field, string, []byte, bool){(*request).mistatV2, (*request).mistatV3} {
-		f, step, plain, ok := open(&r)
+		f, step, plain, ok := open(r)
 		if !ok {
 			continue
 		}
@@ -55,11 +57,11 @@ func (r *request) mistatV2() (field, string, []byte, bool) {
 	seed := r.value("app_id") + "-" + r.value("app_key") + "-" + r.value("device_id")
 	sum := md5.Sum([]byte("seed:" + seed)) //nolint:gosec // As above.
 	key := []byte(strings.ToUpper(hex.EncodeToString(sum[:]))[:16])
-	sealed, err := hex.DecodeString(string(f.node.Value))
+	ciphertext, err := hex.DecodeString(string(f.node.Value))
 	if err != nil {
 		return field{}, "", nil, false
 	}
-	plain, ok := decryptECB(key, sealed)
+	plain, ok := decryptECB(key, ciphertext)
 	return f, "mistat-v2", plain, ok && json.Valid(plain)
 }
 
@@ -77,7 +79,7 @@ func (r *request) mistatV3() (field, string, []byte, bool) {
 	if err != nil {
 		return field{}, "", nil, false
 	}
-	named, ok := decryptCBC(static, sid)
+	named, ok := decryptCBC(static, []byte(mistatIV), sid)
 	if !ok {
 		return field{}, "", nil, false
 	}
@@ -86,76 +88,74 @@ func (r *request) mistatV3() (field, string, []byte, bool) {
 	if err != nil {
 		return field{}, "", nil, false
 	}
-	sealed, err := base64.StdEncoding.DecodeString(string(f.node.Value))
+	ciphertext, err := unbase64(string(f.node.Value))
 	if err != nil {
 		return field{}, "", nil, false
 	}
-	plain, ok := decryptCBC(key, sealed)
+	plain, ok := decryptCBC(key, []byte(mistatIV), ciphertext)
 	return f, "mistat-v3", plain, ok
-}
-
-func decryptECB(key, sealed []byte) ([]byte, bool) {
-	block, err := aes.NewCipher(key)
-	if err != nil || len(sealed) == 0 || len(sealed)%aes.BlockSize != 0 {
-		return nil, false
-	}
-	out := make([]byte, len(sealed))
-	for i := 0; i < len(sealed); i += aes.BlockSize {
-		block.Decrypt(out[i:], sealed[i:i+aes.BlockSize])
-	}
-	return unpad(out)
-}
-
-func decryptCBC(key, sealed []byte) ([]byte, bool) {
-	block, err := aes.NewCipher(key)
-	if err != nil || len(sealed) == 0 || len(sealed)%aes.BlockSize != 0 {
-		return nil, false
-	}
-	out := make([]byte, len(sealed))
-	cipher.NewCBCDecrypter(block, []byte(mistatIV)).CryptBlocks(out, sealed)
-	return unpad(out)
-}
-
-func unpad(b []byte) ([]byte, bool) {
-	n := int(b[len(b)-1])
-	if n == 0 || n > aes.BlockSize || n > len(b) || bytes.Count(b[len(b)-n:], []byte{byte(n)}) != n {
-		return nil, false
-	}
-	return b[:len(b)-n], true
 }
 
 // mistat reads both formats of MiStat.
 func (r *request) mistat() []Event {
 	if f, ok := one(r.fields("stat_value")); ok && r.value("app_id") != "" && r.value("app_key") != "" {
 		e := Event{
-			SDK: MiStat, Type: "v2", Project: r.value("app_id"), Where: f.where, Path: f.path,
+			SDK: MiStat, Type: mistatV2Type, Project: r.value("app_id"), Where: f.where, Path: f.path,
 			Identifiers: identifiers(map[string]any{"device_id": r.value("device_id")}, "device_id"),
 		}
 		if _, step, plain, ok := r.mistatV2(); ok {
-			return mistatEvents(e, step, plain, "data", "key")
+			e.Path += " > " + step
+			return mistatEvents(e, plain)
 		}
-		e.Opaque, e.Reason = true, "the key could not be made from the form"
-		return []Event{e}
+		ciphertext, err := hex.DecodeString(string(f.node.Value))
+		return []Event{r.mistatOpaque(e, f, ciphertext, err, "the key could not be made from the form")}
 	}
 	f, ok := one(r.fields("p"))
 	if !ok || r.value("ai") == "" || r.value("sid") == "" {
 		return nil
 	}
-	e := Event{SDK: MiStat, Type: "v3", Project: r.value("ai"), Where: f.where, Path: f.path}
+	e := Event{SDK: MiStat, Type: mistatV3Type, Project: r.value("ai"), Where: f.where, Path: f.path}
 	if _, step, plain, ok := r.mistatV3(); ok {
-		child := payload.Peel(plain, "")
-		if len(child.Children) > 0 && child.Children[0].Step == "gzip" {
-			plain, step = child.Children[0].Value, step+" > gzip"
+		e.Path += " > " + step
+		if strings.HasPrefix(string(plain), "\x1f\x8b") {
+			out, err := gunzip(plain)
+			if err != nil {
+				e.Opaque, e.Reason = true, "damaged: gzip: "+err.Error()
+				return []Event{e}
+			}
+			e.Path, plain = e.Path+" > gzip", out
 		}
-		return mistatEvents(e, step, plain, "es", "e")
+		return mistatEvents(e, plain)
 	}
-	e.Opaque, e.Reason = true, "the session's key is held by the collector"
-	return []Event{e}
+	ciphertext, err := unbase64(string(f.node.Value))
+	return []Event{r.mistatOpaque(e, f, ciphertext, err, "the session's key is held by the collector")}
+}
+
+// mistatOpaque is the event for what could not be decrypted.
+func (r *request) mistatOpaque(e Event, f field, ciphertext []byte, err error, why string) Event {
+	e.Opaque, e.Reason = true, why
+	switch cut := r.cut(); {
+	case cut != "":
+		e.Reason = cut
+	case err != nil || len(ciphertext) == 0 || len(ciphertext)%ivSize != 0:
+		e.Reason = "damaged: the value is no whole number of cipher blocks"
+	default:
+		e.sealed = &sealed{document: f.node.Value, pieces: []piece{{ciphertext, f.node}}, read: func(like Event, plain []byte) []Event {
+			if events := mistatEvents(like, plain); !events[0].Opaque {
+				return events
+			}
+			return nil
+		}}
+	}
+	return e
 }
 
 // mistatEvents reads the list of events in a decrypted document.
-func mistatEvents(like Event, step string, plain []byte, list, name string) []Event {
-	like.Path += " > " + step
+func mistatEvents(like Event, plain []byte) []Event {
+	list, name := "data", "key"
+	if like.Type == mistatV3Type {
+		list, name = "es", "e"
+	}
 	var events []Event
 	for _, m := range objects(plain) {
 		ids := identifiers(m, "id", "aii", "device_id", "instance_id", "oaid")
@@ -183,83 +183,4 @@ func mistatEvents(like Event, step string, plain []byte, list, name string) []Ev
 		return []Event{like}
 	}
 	return events
-}
-
-// identifiers picks the members that are text and not empty.
-func identifiers(m map[string]any, keys ...string) map[string]string {
-	ids := map[string]string{}
-	for _, key := range keys {
-		if v := text(m, key); v != "" {
-			ids[key] = v
-		}
-	}
-	return ids
-}
-
-// onetrack reads what OneTrack says in clear: the app, in headers of requests
-// whose body is encrypted under a key of the collector, and the whole of the
-// older format, which is not encrypted.
-func (r *request) onetrack() []Event {
-	if sender := r.header("OT_sender"); sender != "" {
-		e := Event{
-			SDK: OneTrack, App: sender, Flushed: millis(r.header("OT_ts")), Project: r.header("OT_SID"), Where: "body",
-		}
-		if events := r.onetrackRecords(e); len(events) > 0 {
-			return events
-		}
-		e.Opaque, e.Reason = true, "encrypted under a key of the collector (OneTrack protocol "+r.header("OT_protocol")+")"
-		return []Event{e}
-	}
-	return r.onetrackRecords(Event{SDK: OneTrack})
-}
-
-// onetrackRecords reads records of a header H and a body B in any JSON text of
-// the request, alone or in a list, nested in one another or not.
-func (r *request) onetrackRecords(like Event) []Event {
-	var events []Event
-	for _, part := range r.parts {
-		if part.Root == nil || part.Where == "header" || part.Where == "cookie" {
-			continue
-		}
-		path := part.Name
-		for _, doc := range documents(field{part.Where, path, part.Root}) {
-			for _, m := range objects(doc.node.Value) {
-				e := like
-				e.Where, e.Path = doc.where, doc.path
-				events = append(events, onetrackEvents(e, m, 0)...)
-			}
-		}
-	}
-	return events
-}
-
-func onetrackEvents(like Event, m map[string]any, depth int) []Event {
-	const deepest = 3
-	head := object(m, "H")
-	if head == nil || depth > deepest {
-		return nil
-	}
-	if list, ok := m["B"].([]any); ok {
-		var events []Event
-		for _, record := range list {
-			if inner, ok := record.(map[string]any); ok {
-				events = append(events, onetrackEvents(like, inner, depth+1)...)
-			}
-		}
-		return events
-	}
-	e := like
-	e.Name, e.Properties = text(head, "event"), object(m, "B")
-	if e.Name == "" {
-		return nil
-	}
-	e.Time = millis(head["e_ts"])
-	e.Identifiers = identifiers(head, "instance_id", "oaid", "gaid", "imei", "uid", "android_id")
-	if app := text(head, "pkg"); app != "" {
-		e.App = app
-	}
-	if id := text(head, "app_id"); id != "" {
-		e.Project = id
-	}
-	return []Event{e}
 }

@@ -1,8 +1,11 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/offproof/offproof/capture"
@@ -13,7 +16,8 @@ import (
 // tell a person or a phone apart.
 var sensorsIDs = []string{
 	"distinct_id", "original_id", "login_id", "anonymous_id", "uuid", "$device_id", "$android_id", "$oaid", "$imei", "$mac",
-	"$identity_login_id", "$identity_anonymous_id", "$identity_android_id", "$identity_android_uuid", "mi_id", "userid", "user_id",
+	"$identity_login_id", "$identity_anonymous_id", "$identity_android_id", "$identity_android_uuid", "$identity_cookie_id",
+	"$identity_email", "$identity_mobile", "mi_id", "userid", "user_id",
 }
 
 // sensors reads Sensors Analytics: a form with data_list or data, or the same
@@ -29,11 +33,8 @@ func (r *request) sensors() []Event {
 		return events
 	}
 	// The same records as a bare JSON body.
-	for _, part := range r.parts {
-		if part.Where != "body" || part.Root == nil {
-			continue
-		}
-		events = append(events, r.sensorsDocuments(field{"body", "", part.Root})...)
+	if f, ok := r.body(); ok {
+		events = append(events, r.sensorsDocuments(f)...)
 	}
 	return events
 }
@@ -42,26 +43,69 @@ func (r *request) sensorsField(f field, name string) []Event {
 	if events := r.sensorsDocuments(f); len(events) > 0 {
 		return events
 	}
-	mode := r.value("gzip")
-	known := name == "data_list" && (mode != "" || r.value("crc") != "")
-	switch {
-	case mode == "9" || mode == "13":
-		return []Event{r.sensorsOpaque(f, "encrypted under a key of the collector (gzip="+mode+")")}
-	case known:
-		return []Event{r.sensorsOpaque(f, "a Sensors upload that could not be decoded")}
+	mode, crc := r.value("gzip"), r.value("crc")
+	known := name == "data_list" && (mode != "" || crc != "")
+	// One event alone: the server SDKs send gzip with it, the web SDK a checksum.
+	known = known || name == "data" && (isNumber(crc) && mode != "" || isNumber(strings.TrimPrefix(r.value("ext"), "crc=")))
+	if !known {
+		return nil
 	}
-	return nil
+	if mode == "9" || mode == "13" {
+		e := r.sensorsOpaque(f, "encrypted under a key of the collector (gzip="+mode+")")
+		if why := r.cut(); why != "" {
+			e.Reason = why
+		}
+		return []Event{e}
+	}
+	return r.sensorsDamaged(f)
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseInt(s, 10, 64)
+	return err == nil
+}
+
+// sensorsDamaged reads what is whole of an upload that is not.
+func (r *request) sensorsDamaged(f field) []Event {
+	var damage string
+	note := func(layer string, err error) {
+		if err != nil && damage == "" {
+			damage = "damaged: " + layer + ": " + err.Error()
+		}
+	}
+	content, err := unbase64(string(f.node.Value))
+	note("base64", err)
+	if r.value("gzip") != "0" && bytes.HasPrefix(content, []byte{0x1f, 0x8b}) {
+		content, err = gunzip(content)
+		note("gzip", err)
+	}
+	all, broken := records(content)
+	if damage == "" && broken != "" {
+		damage = "damaged: " + broken
+	}
+	if cut := r.cut(); cut != "" {
+		damage = cut
+	}
+	if damage == "" {
+		damage = "readable, but with records of no known shape"
+	}
+	var events []Event
+	for _, m := range all {
+		if e, ok := sensorsEvent(m); ok {
+			e.Where, e.Path, e.Project = f.where, f.path, r.project()
+			events = append(events, e)
+		}
+	}
+	return append(events, r.sensorsOpaque(f, damage))
 }
 
 // sensorsDocuments reads the records in every JSON text below a field.
 func (r *request) sensorsDocuments(f field) []Event {
 	var events []Event
 	for _, doc := range documents(f) {
-		for _, m := range objects(doc.node.Value) {
+		for i, m := range objects(doc.node.Value) {
 			if isSealed(m) {
-				e := r.sensorsOpaque(doc, "encrypted under a key of the collector (ekey)")
-				e.Flushed = millis(m["flush_time"])
-				events = append(events, e)
+				events = append(events, r.sensorsSealed(doc, m, i))
 				continue
 			}
 			if e, ok := sensorsEvent(m); ok {
@@ -92,36 +136,97 @@ func isSealed(m map[string]any) bool {
 	return key && (many || one)
 }
 
-// sensorsEvent reads one record. It must have a type of Sensors and an
-// identity; many formats have an event.
+// sensorsSealed is the event for an envelope of an encrypted upload, the i-th of
+// its document. The key of each envelope lies in it, encrypted under the
+// collector's RSA or EC key; that stays opaque whoever reads the payloads.
+func (r *request) sensorsSealed(doc field, m map[string]any, i int) Event {
+	e := r.sensorsOpaque(doc, "encrypted under a key of the collector (ekey)")
+	e.Flushed = millis(m["flush_time"])
+	e.sealed = &sealed{read: func(like Event, plain []byte) []Event {
+		var events []Event
+		for _, m := range objects(plain) {
+			if found, ok := sensorsEvent(m); ok {
+				found.Where, found.Path, found.Project, found.Decoder = like.Where, like.Path, like.Project, like.Decoder
+				if found.Flushed.IsZero() {
+					found.Flushed = like.Flushed
+				}
+				events = append(events, found)
+			}
+		}
+		return events
+	}}
+	e.sealed.document, _ = json.Marshal(m)
+	values, _ := m["payloads"].([]any)
+	pointer := "/payloads/"
+	if values == nil {
+		values, pointer = []any{m["payload"]}, "/payload"
+	}
+	for j, v := range values {
+		s, ok := v.(string)
+		ciphertext, err := unbase64(s)
+		if !ok || err != nil || len(ciphertext) <= ivSize || len(ciphertext)%ivSize != 0 {
+			e.Reason = "damaged: a payload is no whole number of cipher blocks in base64"
+			continue
+		}
+		end := pointer
+		if pointer == "/payloads/" {
+			end += strconv.Itoa(j)
+		}
+		e.sealed.pieces = append(e.sealed.pieces, piece{ciphertext, leafAt(doc.node, i, end)})
+	}
+	return e
+}
+
+// leafAt finds the leaf for a member of the i-th object of a document, or of the
+// document that is one object.
+func leafAt(doc *payload.Node, i int, member string) *payload.Node {
+	for _, step := range []string{"json:/" + strconv.Itoa(i) + member, "json:" + member} {
+		for _, child := range doc.Children {
+			if child.Step != step {
+				continue
+			}
+			for len(child.Children) == 1 {
+				child = child.Children[0] // Down to the ciphertext in base64.
+			}
+			return child
+		}
+	}
+	return nil
+}
+
+// sensorsEvent reads one record. Its type is one of Sensors and it names whom or
+// what it is about; many formats have an event.
 func sensorsEvent(m map[string]any) (Event, bool) {
 	kind := text(m, "type")
-	if !strings.HasPrefix(kind, "track") && !strings.HasPrefix(kind, "profile_") && !strings.HasPrefix(kind, "item_") {
+	ids := identifiers(m, "distinct_id", "item_id")
+	switch {
+	case kind == "track", strings.HasPrefix(kind, "track_"), strings.HasPrefix(kind, "profile_"):
+		if ids["distinct_id"] == "" {
+			return Event{}, false
+		}
+	case strings.HasPrefix(kind, "item_"):
+		if ids["item_id"] == "" {
+			return Event{}, false
+		}
+	default:
 		return Event{}, false
 	}
-	_, hasID := m["distinct_id"]
 	properties := object(m, "properties")
-	if !hasID && properties == nil {
-		return Event{}, false
+	if ids["item_id"] != "" { // An item is what is spoken of, and no person.
+		if properties == nil {
+			properties = map[string]any{}
+		}
+		properties["item_id"], properties["item_type"] = m["item_id"], m["item_type"]
 	}
 	e := Event{
 		SDK: Sensors, Type: kind, Name: text(m, "event"), Time: millis(m["time"]), Flushed: millis(m["_flush_time"]),
 		Properties: properties, Identifiers: map[string]string{},
 	}
-	for _, key := range sensorsIDs {
-		for _, from := range []map[string]any{m, properties, object(m, "identities")} {
-			switch v := from[key].(type) {
-			case string:
-				if v != "" {
-					e.Identifiers[key] = v
-				}
-			case json.Number:
-				e.Identifiers[key] = v.String()
-			}
-		}
+	for _, from := range []map[string]any{m, properties, object(m, "identities")} {
+		maps.Copy(e.Identifiers, identifiers(from, sensorsIDs...))
 	}
 	if lib := object(m, "lib"); lib != nil {
-		e.App = text(lib, "$app_id")
+		e.App, e.Web = text(lib, "$app_id"), text(lib, "$lib") == "js"
 	}
 	if id := text(properties, "$app_id"); id != "" {
 		e.App = id

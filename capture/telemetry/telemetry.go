@@ -3,14 +3,13 @@
 // A format is recognised by its shape, not by its host: a collector that no
 // list knows is read as well as a famous one. What a format encrypts under a
 // key that only its maker holds is an event too, with Opaque set, so that it
-// is never mistaken for silence.
+// is never mistaken for silence; so is what has the shape of a format and is
+// damaged. Whoever holds a key, or knows a format that is not here, hands a
+// [Decoder] to [Read].
 package telemetry
 
 import (
-	"bytes"
-	"encoding/json"
-	"math"
-	"strings"
+	"context"
 	"time"
 
 	"github.com/offproof/offproof/capture"
@@ -22,18 +21,49 @@ const (
 	Sensors  = "sensors"
 	MiStat   = "mistat"
 	OneTrack = "onetrack"
+	// MIUIAnalytics is the app com.miui.analytics.
+	MIUIAnalytics = "miui-analytics"
+	// XiaomiConfig is the configuration service of Xiaomi's SDKs. Its requests
+	// carry identifiers.
+	XiaomiConfig = "xiaomi-sdkconfig"
+	// XiaomiAds is Xiaomi's advertising SDK. Its bodies are not known.
+	XiaomiAds = "xiaomi-ads"
+	// XMPush is Xiaomi's push service; see [Stream].
+	XMPush = "xmpush"
+	// Firebase is Google Analytics for Firebase, by its wire name app-measurement.
+	Firebase        = "firebase"
+	GoogleAnalytics = "google-analytics"
+	Facebook        = "facebook"
+	Adjust          = "adjust"
+)
+
+// The types of events that report nothing that a person did. Every other Type
+// is the SDK's own word.
+const (
+	// TypeConfig asks how the SDK is to behave.
+	TypeConfig = "config"
+	// TypeConsent tells the collector what was agreed to or refused.
+	TypeConsent = "consent"
+	// TypePush registers the phone for messages.
+	TypePush = "push"
 )
 
 // An Event is one thing that an SDK reported.
 type Event struct {
-	// SDK is one of the constants above.
+	// SDK is one of the constants above, or what a Decoder says.
 	SDK string
 	// Name is the event's name as the SDK sent it, empty when Opaque.
 	Name string
-	// Type is the record's type where the SDK has such, as "track".
+	// Type is the record's type where the SDK has such, as "track", or one of
+	// the types above.
 	Type string
-	// Time is when it happened by the phone's clock, zero when unknown.
+	// Time is when it happened by the phone's clock, to the millisecond or as
+	// exact as the SDK sends it; zero when unknown. Where Age is set it is by the
+	// recorder's clock.
 	Time time.Time
+	// Age is set where the format says only how long before its request an event
+	// happened: Time is then the request's start less Age.
+	Age time.Duration
 	// Flushed is when the SDK sent it, by the phone's clock, zero when unknown.
 	Flushed time.Time
 	// Properties are the event's own, as JSON gives them: string, bool,
@@ -42,176 +72,66 @@ type Event struct {
 	// Identifiers are the values that tell a person or a phone apart, by the
 	// name under which they were sent: distinct_id, uuid, $device_id.
 	Identifiers map[string]string
+	// Consent is what the event itself says of what the person agreed to, by the
+	// name and with the value under which it was sent; nil when it says nothing.
+	// [ConsentMeaning] puts one into words.
+	Consent map[string]string
+	// Web is true when the SDK's script for web pages wrote the event, by the
+	// event's own words: then it speaks for a page, whichever browser showed it.
+	Web bool
 	// App is the package that the SDK says it reports for, empty when unsaid.
 	App string
 	// Project is the collector's project or application id, empty when unsaid.
 	Project string
 	// Opaque is true when the format is recognised and its content cannot be
-	// read; Reason says why.
+	// read; Reason says why. It begins with "damaged: " where the bytes are not
+	// what the format asks for.
 	Opaque bool
 	Reason string
+	// Decoder names the Decoder from outside that read the event, empty for the
+	// package's own; Doubt is what one that failed on an Opaque event said.
+	Decoder string
+	Doubt   string
 	// Where and Path say where in the request the event lies, as payload has it.
 	Where string
 	Path  string
+
+	// sealed is what a Decoder may open, nil where there is nothing.
+	sealed *sealed
+}
+
+// Reports says whether the event is a readable report of something, and not a
+// request for configuration, a word about consent, a registration, or bytes
+// that could not be read. Only such an event shows that something was collected.
+func (e Event) Reports() bool {
+	return !e.Opaque && e.Type != TypeConfig && e.Type != TypeConsent && e.Type != TypePush
 }
 
 // Decode returns the events in a request, in order. parts is
 // [Open] of payload.Request(ex), or payload.Request(ex) alone; it is taken so
 // that it is not computed twice.
 func Decode(ex capture.Exchange, parts []payload.Part) []Event {
-	r := request{ex: ex, parts: parts}
-	for _, decode := range []func(*request) []Event{(*request).sensors, (*request).mistat, (*request).onetrack} {
-		if events := decode(&r); len(events) > 0 {
+	return newRequest(ex, parts).decode()
+}
+
+// Read opens and decodes a request, as [Open] and [Decode] do, and gives what
+// stays opaque to decoders from outside, in order, until one opens it. ctx ends
+// the programs among them. It changes the tree that parts point to and returns
+// parts.
+func Read(ctx context.Context, ex capture.Exchange, parts []payload.Part, decoders ...Decoder) ([]payload.Part, []Event) {
+	parts = Open(ex, parts)
+	r := newRequest(ex, parts)
+	return parts, r.outside(ctx, r.decode(), decoders)
+}
+
+func (r *request) decode() []Event {
+	for _, decode := range []func(*request) []Event{
+		(*request).sensors, (*request).mistat, (*request).onetrack, (*request).spock, (*request).sdkconfig, (*request).xiaomiAds,
+		(*request).facebook, (*request).adjust, (*request).googleAnalytics, (*request).firebase,
+	} {
+		if events := decode(r); len(events) > 0 {
 			return events
 		}
 	}
 	return nil
-}
-
-// A request is an exchange with its opened parts.
-type request struct {
-	ex    capture.Exchange
-	parts []payload.Part
-}
-
-// query returns a parameter of the URL, decoded once.
-func (r *request) query(name string) string {
-	for _, part := range r.parts {
-		if part.Where == "url" && part.Name == "query:"+name && part.Root != nil {
-			return string(part.Root.Value)
-		}
-	}
-	return ""
-}
-
-// header returns a header's value, by its name in any case.
-func (r *request) header(name string) string {
-	for _, h := range r.ex.RequestHeader {
-		if strings.EqualFold(h.Name, name) {
-			return h.Value
-		}
-	}
-	return ""
-}
-
-// A field is a value of a form in the body or of the URL's query.
-type field struct {
-	where, path string
-	node        *payload.Node
-}
-
-// fields returns every field of a name, the body's before the query's. The
-// body may be compressed around the form.
-func (r *request) fields(name string) []field {
-	var found []field
-	for _, where := range []string{"body", "url"} {
-		for leaf := range payload.Walk(r.parts) {
-			if leaf.Where != where {
-				continue
-			}
-			inBody := where == "body" && leaf.Step == "form:"+name
-			inQuery := where == "url" && leaf.Path == "query:"+name
-			if inBody || inQuery {
-				found = append(found, field{leaf.Where, leaf.Path, leaf.Node})
-			}
-		}
-	}
-	return found
-}
-
-// value returns the first field of a name as text.
-func (r *request) value(name string) string {
-	for _, f := range r.fields(name) {
-		return string(f.node.Value)
-	}
-	return ""
-}
-
-// documents returns every JSON text at or below a node, with its path.
-func documents(f field) []field {
-	var found []field
-	for leaf := range payload.Walk([]payload.Part{{Where: f.where, Root: &payload.Node{Children: []*payload.Node{f.node}}}}) {
-		if isDocument(leaf.Node) {
-			below := strings.TrimPrefix(strings.TrimPrefix(leaf.Path, f.node.Step), " > ")
-			found = append(found, field{f.where, joined(f.path, below), leaf.Node})
-		}
-	}
-	return found
-}
-
-func joined(path, below string) string {
-	if path == "" || below == "" {
-		return path + below
-	}
-	return path + " > " + below
-}
-
-// isDocument is true for a node that payload opened as JSON.
-func isDocument(n *payload.Node) bool {
-	return len(n.Children) > 0 && (strings.HasPrefix(n.Children[0].Step, "json:") || strings.HasPrefix(n.Children[0].Step, "json-key:"))
-}
-
-// objects parses a JSON text: one object, or the objects of one array.
-func objects(text []byte) []map[string]any {
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.UseNumber()
-	var doc any
-	if in.Decode(&doc) != nil {
-		return nil
-	}
-	switch doc := doc.(type) {
-	case map[string]any:
-		return []map[string]any{doc}
-	case []any:
-		var all []map[string]any
-		for _, v := range doc {
-			if m, ok := v.(map[string]any); ok {
-				all = append(all, m)
-			}
-		}
-		return all
-	}
-	return nil
-}
-
-func text(m map[string]any, key string) string {
-	s, _ := m[key].(string)
-	return s
-}
-
-func object(m map[string]any, key string) map[string]any {
-	o, _ := m[key].(map[string]any)
-	return o
-}
-
-// The times that a phone's clock can show in this tool's life: earlier and
-// later numbers are no times.
-const (
-	earliest = 946_684_800_000   // 2000
-	latest   = 4_102_444_800_000 // 2100
-)
-
-// millis reads a time in milliseconds since 1970, as number or text.
-func millis(v any) time.Time {
-	var number json.Number
-	switch v := v.(type) {
-	case json.Number:
-		number = v
-	case string:
-		number = json.Number(v)
-	default:
-		return time.Time{}
-	}
-	ms, err := number.Int64()
-	if err != nil {
-		f, err := number.Float64()
-		if err != nil || math.IsNaN(f) || f < earliest || f > latest {
-			return time.Time{}
-		}
-		ms = int64(f)
-	}
-	if ms < earliest || ms > latest {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

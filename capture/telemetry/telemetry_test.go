@@ -28,6 +28,9 @@ type vector struct {
 	Headers   map[string]string `json:"headers"`
 	Plaintext string            `json:"plaintext"`
 	Value     string            `json:"value"`
+	AESKey    string            `json:"aes_key_hex"`
+	Sign      string            `json:"sign"`
+	Params    map[string]string `json:"params"`
 }
 
 func vectors(t testing.TB) map[string]vector {

@@ -105,6 +105,10 @@ var libraries = map[string]library{
 	"github.com/gopacket/gopacket/pcap": {
 		why: "it needs cgo and libpcap, and the module must build with Go alone",
 	},
+	"google.golang.org/protobuf": {
+		where: []string{"capture", simDir}, tests: true,
+		why: "messages are read field by field, since no SDK publishes what its own mean; whoever judges gets values",
+	},
 	"gvisor.dev/gvisor": {
 		where: []string{simDir},
 		why:   "it is the simulated internet; anything else on it would measure itself",

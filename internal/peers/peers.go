@@ -31,6 +31,7 @@ var packages = map[string]string{
 	"unshare":  "util-linux",
 	"capinfos": "wireshark-common",
 	"editcap":  "wireshark-common",
+	"node":     "nodejs",
 }
 
 // Require returns the path of a program. Where there is none it skips the test,
