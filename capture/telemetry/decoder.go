@@ -183,7 +183,7 @@ func (p piece) attach(step string, plain []byte, keep bool) {
 	}
 }
 
-// The AES keys that a bench knows, for what OneTrack, Sensors and MiStat
+// Keys are the AES keys that a bench knows, for what OneTrack, Sensors and MiStat
 // encrypt: a key read out of the phone's memory, or the session key that goes
 // with a private key that is known. Every key is tried on every piece; one that
 // fits is told by its padding and by the gzip and JSON beneath.

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"net/http"
 	"regexp"
 	"strings"
 )
@@ -43,7 +44,7 @@ func (r *request) facebook() []Event {
 			return events
 		}
 	}
-	if app == "" || r.host != "graph.facebook.com" || r.ex.Method == "GET" {
+	if app == "" || r.host != "graph.facebook.com" || r.ex.Method == http.MethodGet {
 		return nil
 	}
 	e := Event{SDK: Facebook, Project: app, Opaque: true, Reason: "damaged: the body holds no activity", Where: "body"}

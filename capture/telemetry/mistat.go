@@ -111,7 +111,8 @@ func (r *request) mistat() []Event {
 		return []Event{r.mistatOpaque(e, f, ciphertext, err, "the key could not be made from the form")}
 	}
 	f, ok := one(r.fields("p"))
-	if !ok || r.value("ai") == "" || r.value("sid") == "" {
+	// The session's key comes last and may be cut off.
+	if !ok || r.value("ai") == "" || r.value("sid") == "" && (r.value("sv") == "" || r.value("pv") == "" || r.value("rg") == "") {
 		return nil
 	}
 	e := Event{SDK: MiStat, Type: mistatV3Type, Project: r.value("ai"), Where: f.where, Path: f.path}

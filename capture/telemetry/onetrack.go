@@ -57,7 +57,7 @@ func (r *request) onetrackRecords(like Event) []Event {
 		if part.Root == nil || part.Where == "header" || part.Where == "cookie" {
 			continue
 		}
-		for _, doc := range documents(field{part.Where, part.Name, part.Root}) {
+		for _, doc := range documents(field{part.Where, part.Name, part.Root}, "H", "B") {
 			e := like
 			e.Where, e.Path = doc.where, doc.path
 			events = append(events, onetrackPlain(e, doc.node.Value)...)
@@ -95,7 +95,7 @@ func (r *request) spock() []Event {
 		if part.Root == nil || part.Where == "header" || part.Where == "cookie" {
 			continue
 		}
-		for _, doc := range documents(field{part.Where, part.Name, part.Root}) {
+		for _, doc := range documents(field{part.Where, part.Name, part.Root}, "H", "B") {
 			for _, m := range objects(doc.node.Value) {
 				events = append(events, spockEvents(doc, m)...)
 			}

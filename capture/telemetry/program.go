@@ -83,36 +83,38 @@ func (p Program) Decode(ctx context.Context, s Sealed) (Opened, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return Opened{}, fmt.Errorf("telemetry program: run %s: it did not end within %v", p.Label, limit)
 	case err != nil:
-		if line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n"); line != "" {
+		if line, _, _ := strings.Cut(strings.TrimSpace(said.buffer.String()), "\n"); line != "" {
 			err = fmt.Errorf("%w; %w: %s", err, errSays, line)
 		}
 		return Opened{}, fmt.Errorf("telemetry program: run %s: %w", p.Label, err)
 	}
-	events, err := ParseEvents(out.Bytes())
+	events, err := ParseEvents(out.buffer.Bytes())
 	if err != nil {
 		return Opened{}, fmt.Errorf("telemetry program: read %s: %w", p.Label, err)
 	}
 	return Opened{Events: events}, nil
 }
 
-// bounded keeps the beginning of what is written to it.
+// bounded keeps the beginning of what is written to it. It does not embed the
+// buffer, whose ReadFrom knows no bound.
 type bounded struct {
-	bytes.Buffer
-	most int
-	over bool
-	end  func()
+	buffer bytes.Buffer
+	most   int
+	over   bool
+	end    func()
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := b.most - b.Len(); len(p) > room {
-		b.over = true
-		_, _ = b.Buffer.Write(p[:room])
-		if b.end != nil {
-			b.end()
-		}
-		return len(p), nil
+	room := b.most - b.buffer.Len()
+	if len(p) <= room {
+		return b.buffer.Write(p)
 	}
-	return b.Buffer.Write(p)
+	b.over = true
+	_, _ = b.buffer.Write(p[:room])
+	if b.end != nil {
+		b.end()
+	}
+	return len(p), nil
 }
 
 // eventJSON is an event as a program writes it.

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 
@@ -14,6 +15,8 @@ type request struct {
 	parts []payload.Part
 	// host and path are the URL's; the path is decoded.
 	host, path string
+	// named are the fields by their names, nil until somebody asks.
+	named map[string][]field
 }
 
 func newRequest(ex capture.Exchange, parts []payload.Part) *request {
@@ -61,21 +64,30 @@ func named(step string) (string, bool) {
 // fields returns every field of a name, the body's before the query's. The
 // body may be compressed around the form.
 func (r *request) fields(name string) []field {
-	var found []field
-	for _, where := range []string{"body", "url"} {
-		for leaf := range payload.Walk(r.parts) {
-			if leaf.Where != where {
-				continue
-			}
-			inForm, ok := named(leaf.Step)
-			inBody := where == "body" && ok && inForm == name
-			inQuery := where == "url" && leaf.Path == "query:"+name
-			if inBody || inQuery {
-				found = append(found, field{leaf.Where, leaf.Path, leaf.Node})
-			}
+	if r.named == nil {
+		r.named = map[string][]field{}
+		for _, where := range []string{"body", "url"} {
+			r.index(where)
 		}
 	}
-	return found
+	return r.named[name]
+}
+
+// index notes the fields of the body or of the query by their names.
+func (r *request) index(where string) {
+	for leaf := range payload.Walk(r.parts) {
+		if leaf.Where != where {
+			continue
+		}
+		name, ok := named(leaf.Step)
+		if where == "url" {
+			name, ok = strings.CutPrefix(leaf.Path, "query:")
+			ok = ok && leaf.Step == ""
+		}
+		if ok {
+			r.named[name] = append(r.named[name], field{leaf.Where, leaf.Path, leaf.Node})
+		}
+	}
 }
 
 // value returns the first field of a name as text.
@@ -201,16 +213,28 @@ func (r *request) cut() string {
 	return ""
 }
 
-// documents returns every JSON text at or below a node, with its path.
-func documents(f field) []field {
+// documents returns every JSON text at or below a node, with its path, that has
+// each of some words in it.
+func documents(f field, words ...string) []field {
 	var found []field
 	for leaf := range payload.Walk([]payload.Part{{Where: f.where, Root: &payload.Node{Children: []*payload.Node{f.node}}}}) {
-		if isDocument(leaf.Node) {
+		if isDocument(leaf.Node) && mentions(leaf.Value, words) {
 			below := strings.TrimPrefix(strings.TrimPrefix(leaf.Path, f.node.Step), " > ")
 			found = append(found, field{f.where, joined(f.path, below), leaf.Node})
 		}
 	}
 	return found
+}
+
+// mentions says whether a JSON text may have each of some words as member names,
+// before it is parsed.
+func mentions(text []byte, words []string) bool {
+	for _, word := range words {
+		if !bytes.Contains(text, []byte(`"`+word+`"`)) && !bytes.Contains(text, []byte(`\u`)) {
+			return false
+		}
+	}
+	return true
 }
 
 func joined(path, below string) string {

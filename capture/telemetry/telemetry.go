@@ -10,6 +10,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/offproof/offproof/capture"
@@ -130,8 +131,18 @@ func (r *request) decode() []Event {
 		(*request).facebook, (*request).adjust, (*request).googleAnalytics, (*request).firebase,
 	} {
 		if events := decode(r); len(events) > 0 {
-			return events
+			return r.missing(events)
 		}
 	}
 	return nil
+}
+
+// missing adds an opaque event for what of the body was not captured, unless an
+// event says so already: more may have been in it.
+func (r *request) missing(events []Event) []Event {
+	why := r.cut()
+	if why == "" || slices.ContainsFunc(events, func(e Event) bool { return e.Reason == why }) {
+		return events
+	}
+	return append(events, Event{SDK: events[0].SDK, Project: events[0].Project, App: events[0].App, Opaque: true, Reason: why, Where: "body"})
 }

@@ -331,18 +331,34 @@ func TestTimesThatAreNoTimesAreUnknown(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, v := range vectors(f) {
-		f.Add(v.URL, []byte(v.Body), formType)
+	for _, v := range formats(f) {
+		kind := formType
+		for _, h := range v.ex.RequestHeader {
+			if h.Name == "Content-Type" {
+				kind = h.Value
+			}
+		}
+		f.Add(v.ex.URL, v.ex.RequestBody, kind)
 	}
 	f.Add("https://x.example/sa.gif?data="+url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(record))), []byte(nil), "")
 	f.Add("https://x.example/config/Android.conf", []byte(`{"H":{"event":"x"},"B":[{"H":{}}]}`), "")
+	keys, err := telemetry.NewKeys("fuzz", make([]byte, 16))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, address string, body []byte, contentType string) {
-		ex := post(address, string(body), "Content-Type", contentType, "OT_sender", "x")
-		for _, e := range decode(ex) {
-			if e.SDK == "" || e.Opaque != (e.Reason != "") {
+		ex := post(address, string(body), "Content-Type", contentType, "OT_sender", "x", "OT_ts", "1588300000000")
+		ex.Start = time.UnixMilli(1588300000000)
+		parts, events := telemetry.Read(t.Context(), ex, payload.Request(ex), keys)
+		for _, e := range events {
+			if e.SDK == "" || e.Opaque != (e.Reason != "") || e.Opaque && e.Reports() {
 				t.Errorf("%+v", e)
 			}
+			for name, value := range e.Consent {
+				telemetry.ConsentMeaning(e.SDK, name, value)
+			}
 		}
+		opaqueBytes(parts) // It must still be a tree.
 		ex.Status, ex.ResponseBody = 200, body
 		telemetry.SensorsConfig(ex)
 	})

@@ -220,6 +220,11 @@ func (in *inspection) search(file string, c *dissect.Capture) *findings {
 			}
 		}
 	}
+	for _, u := range c.Unread {
+		for _, e := range telemetry.Stream(u.Data) {
+			f.events = append(f.events, event{e, u.Flow, "", f.flowHost(u.Flow)})
+		}
+	}
 	if in.finder == nil {
 		return f
 	}

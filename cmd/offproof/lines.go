@@ -92,11 +92,17 @@ type (
 		Name        string            `json:"name,omitempty"`
 		Properties  map[string]any    `json:"properties,omitempty"`
 		Identifiers map[string]string `json:"identifiers,omitempty"`
-		Time        time.Time         `json:"time,omitzero"`
-		Host        string            `json:"host,omitempty"`
-		Exchange    string            `json:"exchange,omitempty"`
-		Opaque      bool              `json:"opaque,omitempty"`
-		Reason      string            `json:"reason,omitempty"`
+		// Kind is the SDK's word for what the record is, Consent what the record
+		// itself says of consent, App the package that the SDK names.
+		Kind    string            `json:"kind,omitempty"`
+		Consent map[string]string `json:"consent,omitempty"`
+		App     string            `json:"app,omitempty"`
+
+		Time     time.Time `json:"time,omitzero"`
+		Host     string    `json:"host,omitempty"`
+		Exchange string    `json:"exchange,omitempty"`
+		Opaque   bool      `json:"opaque,omitempty"`
+		Reason   string    `json:"reason,omitempty"`
 	}
 	healthLine struct {
 		Type      string   `json:"type"`
@@ -149,6 +155,7 @@ func (f *findings) lines(w io.Writer) error {
 	for _, e := range f.events {
 		out.print(eventLine{
 			Type: "event", Flow: e.flow, SDK: e.SDK, Name: e.Name, Properties: e.Properties, Identifiers: e.Identifiers,
+			Kind: e.Event.Type, Consent: e.Consent, App: e.App,
 			Time: e.Time, Host: e.host, Exchange: e.exchange, Opaque: e.Opaque, Reason: e.Reason,
 		})
 	}
