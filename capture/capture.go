@@ -87,6 +87,9 @@ type Trace struct {
 	// Via is the package whose sockets carry on the wire what is Inside: to whom
 	// such a socket belongs says nothing of who sent.
 	Via string `json:"via,omitempty"`
+	// Door is the address on the phone, host:port, at which apps reach a backend
+	// that they connect to; empty for the others.
+	Door string `json:"door,omitempty"`
 	// Clock is how far the clock that stamped the packets is ahead of the host's,
 	// for a backend whose packets are not stamped by the phone; nil otherwise.
 	Clock *ClockOffset `json:"clock,omitempty"`

@@ -30,18 +30,22 @@ type bench struct {
 	ids      []canary.Canary
 	start    time.Time
 
-	mu      sync.Mutex
-	owners  map[Owner]*Owner // by everything but the times
-	apps    map[int][]string // packages by user id
-	states  []stateChange
-	lost    error // why the device or its owners could no longer be watched
-	stop    context.CancelFunc
-	handOff func() error // lets the phone's hand go
-	watches sync.WaitGroup
-	traces  []capture.Trace
-	notes   []string
-	packets map[string]*dissect.Capture
-	probed  *Probe
+	mu     sync.Mutex
+	owners map[Owner]*Owner // by everything but the times
+	apps   map[int][]string // packages by user id
+	// looked is when the sockets were seen last, unwatched the stretches between two
+	// looks that were far apart.
+	looked    time.Time
+	unwatched []Stretch
+	states    []stateChange
+	lost      error // why the device or its owners could no longer be watched
+	stop      context.CancelFunc
+	handOff   func() error // lets the phone's hand go
+	watches   sync.WaitGroup
+	traces    []capture.Trace
+	notes     []string
+	packets   map[string]*dissect.Capture
+	probed    *Probe
 }
 
 type running struct {
@@ -62,7 +66,7 @@ const socketPeriod = 200 * time.Millisecond
 // start reads who the phone is and starts every instrument. On failure nothing
 // is left running.
 func (p *Phone) start(ctx context.Context) (*bench, error) {
-	b := &bench{p: p, owners: map[Owner]*Owner{}, start: time.Now()}
+	b := &bench{p: p, owners: map[Owner]*Owner{}, start: time.Now(), looked: time.Now()}
 	id, err := p.Device.Identity(ctx)
 	if err != nil {
 		return nil, p.infra("read the build", "check the cable and `adb devices`", err)
@@ -129,6 +133,10 @@ func (b *bench) watchOwners(ctx context.Context) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		now := time.Now()
+		if from := b.looked; now.Sub(from) > lookSpan {
+			b.unwatched = append(b.unwatched, Stretch{from, now})
+		}
+		b.looked = now
 		for _, s := range t.Sockets {
 			// The kernel shows a socket that lingers after its owner closed it as
 			// uid 0: that names no owner.
@@ -212,7 +220,7 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for i := range b.traces {
 		b.read(&b.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Now: time.Now(), Notes: b.notes}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Unwatched: b.unwatched, Now: time.Now(), Notes: b.notes}
 	for _, o := range b.owners {
 		ev.Owners = append(ev.Owners, *o)
 	}
@@ -473,6 +481,9 @@ func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	}
 	if err := b.p.Recorder.Save("owners.json", ev.Owners); err != nil {
 		return fmt.Errorf("harness: save owners: %w", err)
+	}
+	if err := b.p.Recorder.Save("unwatched.json", ev.Unwatched); err != nil {
+		return fmt.Errorf("harness: save when nobody watched: %w", err)
 	}
 	if err := b.p.Recorder.Save("apps.json", ev.Apps); err != nil {
 		return fmt.Errorf("harness: save apps: %w", err)

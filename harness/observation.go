@@ -151,6 +151,9 @@ type Evidence struct {
 	Packets map[string]*dissect.Capture `json:"-"`
 	// Owners are the sockets that were seen on the phone, with their owners.
 	Owners []Owner `json:"owners,omitempty"`
+	// Unwatched are stretches in which the sockets were looked at too seldom to say
+	// that none was missed.
+	Unwatched []Stretch `json:"unwatched,omitempty"`
 	// Apps are the packages of each user id, as the phone named them before the
 	// first window; nil where it did not.
 	Apps map[int][]string `json:"apps,omitempty"`

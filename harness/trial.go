@@ -289,25 +289,44 @@ func partsRun(t *Trial) string {
 // commonChannels are category, recipient and sender that every collected
 // observation shows.
 func commonChannels(all []*Observation) []string {
-	var common []string
+	type channel struct{ what, sender string }
+	var common []channel
 	for i, o := range all {
-		here := map[string]bool{}
+		var here, both []channel
 		for _, s := range o.Finding.Sightings {
-			here[channel(s)] = true
+			what := s.Field
+			if what == "" {
+				what = s.Term
+			}
+			if c := (channel{what + " to " + s.Host, s.Sender}); !slices.Contains(here, c) {
+				here = append(here, c)
+			}
 		}
 		if i == 0 {
-			common = keys(here)
+			common = here
 			continue
 		}
-		common = slices.DeleteFunc(common, func(c string) bool { return !here[c] })
+		// A sender that one window does not know is whoever another one names.
+		for _, c := range common {
+			for _, h := range here {
+				switch {
+				case c.what != h.what:
+					continue
+				case c.sender == h.sender || unknownSender(h.sender):
+					both = append(both, c)
+				case unknownSender(c.sender):
+					both = append(both, h)
+				default:
+					continue
+				}
+			}
+		}
+		common = both
 	}
-	return common
-}
-
-func channel(s Sighting) string {
-	what := s.Field
-	if what == "" {
-		what = s.Term
+	var out []string
+	for _, c := range common {
+		out = append(out, c.what+" by "+c.sender)
 	}
-	return fmt.Sprintf("%s to %s by %s", what, s.Host, s.Sender)
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -105,6 +105,9 @@ type sender struct {
 	name    string // of its packages, empty when unknown
 }
 
+// unknownSender says whether a sender's words name none.
+func unknownSender(words string) bool { return strings.HasPrefix(words, sender{}.String()) }
+
 func (s sender) String() string {
 	switch {
 	case !s.known && s.name != "":
@@ -289,6 +292,11 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 		for i := range c.Lookups {
 			said[key{backend, c.Lookups[i].Flow, true}]++
+		}
+	}
+	for _, t := range ev.Traces {
+		for i, uid := range proxiedOwners(v.flows, t.Backend, t.Door, ev.Owners, ev.Unwatched) {
+			v.flows[i].sender = owned(uid)
 		}
 	}
 	v.flows, v.copies = findCopies(v.flows, func(f *flow) int { return said[key{f.Backend, f.ID, true}] })

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,6 +203,7 @@ func (s *session) Read(ctx context.Context) (capture.Trace, error) {
 func (s *session) trace() capture.Trace {
 	t := s.rec.trace(s.o.Clock())
 	t.Keys = s.keys.Name()
+	t.Door = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.o.DevicePort))
 	return t
 }
 
