@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"compress/bzip2"
 	"errors"
 	"io"
 	"strings"
@@ -9,8 +10,10 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 )
 
 // maxWindow bounds the memory of one zstd decoder, in bytes.
@@ -36,6 +39,14 @@ func compression(b []byte) string {
 		return "gzip"
 	case len(b) >= 9 && bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return "zstd"
+	case len(b) >= 11 && bytes.HasPrefix(b, []byte{0x04, 0x22, 0x4d, 0x18}):
+		return "lz4"
+	case len(b) >= 14 && bytes.HasPrefix(b, []byte("BZh")) && bytes.HasPrefix(b[4:], []byte("1AY&SY")):
+		return "bzip2"
+	case len(b) >= 32 && bytes.HasPrefix(b, []byte(xzMagic)):
+		return "xz"
+	case len(b) >= 18 && bytes.HasPrefix(b, []byte("\xff\x06\x00\x00sNaPpY")):
+		return "snappy"
 	case len(b) >= 8 && b[0]&0x0f == 8 && b[0]>>4 <= 7 && (uint16(b[0])<<8|uint16(b[1]))%31 == 0 && b[1]&0x20 == 0:
 		return "zlib"
 	case len(b) >= littleRaw && b[0]&0x06 != 0x06:
@@ -56,6 +67,14 @@ func (p *peeler) decompress(b []byte, name string) (inflated, bool) {
 		return p.gunzip(b)
 	case "zstd":
 		return p.read("zstd", b, unzstd)
+	case "lz4":
+		return p.read("lz4", b, unlz4)
+	case "bzip2":
+		return p.read("bzip2", b, func(in *bytes.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil })
+	case "xz":
+		return p.read("xz", b, unxz)
+	case "snappy":
+		return p.read("snappy", b, unsnappy)
 	case "zlib":
 		// Two bytes are a weak magic: only a stream that ends well, or one that a
 		// bound ended, is believed.
@@ -74,9 +93,45 @@ func (p *peeler) decompress(b []byte, name string) (inflated, bool) {
 			return out, ok && len(out.rest) == 0 && len(out.content) >= littleText && isText(out.content)
 		})
 	case "br":
-		return p.guess(func() (inflated, bool) { return p.read("brotli", b, unbrotli) })
+		return p.guess(func() (inflated, bool) { return p.read("brotli", b, p.unbrotli) })
+	case "bare brotli":
+		return p.guess(func() (inflated, bool) {
+			out, ok := p.read("brotli", b, p.unbrotli)
+			return out, ok && len(out.rest) == 0 && !out.cut && bareText(out.content)
+		})
+	case "bare snappy":
+		return p.guess(func() (inflated, bool) { return p.unsnappyBlock(b) })
 	}
 	return inflated{}, false
+}
+
+// bareText is true for what a stream without any mark must give, which also has
+// no sum at its end: a text that saves what proves a format.
+func bareText(content []byte) bool {
+	return len(content) >= littleText && isText(content) && savedByText(content) >= provenBits && len(randomStretches(content)) == 0
+}
+
+// bare opens compressed bytes without a mark or a sum, which only what they
+// give can tell.
+func (p *peeler) bare(b []byte) (inflated, bool) {
+	if len(b) < littleRaw {
+		return inflated{}, false
+	}
+	for _, name := range []string{"bare snappy", "bare brotli"} {
+		if out, ok := p.decompress(b, name); ok {
+			return out, true
+		}
+	}
+	return inflated{}, false
+}
+
+// unbare opens such bytes below a node.
+func (p *peeler) unbare(n *Node, depth int) bool {
+	out, ok := p.bare(n.Value)
+	if ok {
+		p.attach(n, out, func(name string, content []byte) *Node { return p.peel(name, content, depth+1) })
+	}
+	return ok
 }
 
 // littleRaw is how many bytes a stream without any magic has at least.
@@ -130,7 +185,38 @@ func (p *peeler) inflate(in *bytes.Reader) (io.Reader, error) {
 	return p.flate, nil
 }
 
-func unbrotli(in *bytes.Reader) (io.Reader, error) { return brotli.NewReader(in), nil }
+func (p *peeler) unbrotli(in *bytes.Reader) (io.Reader, error) {
+	if p.brotli == nil {
+		p.brotli = brotli.NewReader(in)
+		return p.brotli, nil
+	}
+	return p.brotli, p.brotli.Reset(in)
+}
+
+// unlz4 reads the frame format, whose blocks hold at most 4 MB.
+func unlz4(in *bytes.Reader) (io.Reader, error) { return lz4.NewReader(in), nil }
+
+// unsnappy reads the stream format, whose blocks hold at most 64 kB.
+func unsnappy(in *bytes.Reader) (io.Reader, error) {
+	return snappy.NewReader(in), nil
+}
+
+// unsnappyBlock opens one block of Snappy, which begins with the length of
+// what it gives.
+func (p *peeler) unsnappyBlock(b []byte) (inflated, bool) {
+	// A copy of 64 bytes takes two.
+	const mostGrowth = 32
+	size, err := snappy.DecodedLen(b)
+	if err != nil || size < littleText || size > mostGrowth*len(b) || size > p.output {
+		return inflated{}, false
+	}
+	content, err := snappy.Decode(nil, b)
+	p.output -= size
+	if err != nil || !bareText(content) {
+		return inflated{}, false
+	}
+	return inflated{name: "snappy", content: content}, true
+}
 
 func unzstd(in *bytes.Reader) (io.Reader, error) {
 	return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))

@@ -95,7 +95,7 @@ func (p *peeler) readable(b []byte) bool {
 		return isPlainWord(b)
 	}
 	switch name := compression(b); name {
-	case "gzip", "zstd":
+	case "gzip", "zstd", "lz4", "bzip2", "xz", "snappy":
 		return true
 	case "zlib", "raw":
 		before := p.output
@@ -106,7 +106,17 @@ func (p *peeler) readable(b []byte) bool {
 			return true
 		}
 	}
-	return wideOrder(b) != nil || boundaryOf(b) != ""
+	if wideOrder(b) != nil || boundaryOf(b) != "" || isContainer(b) {
+		return true
+	}
+	if _, ok := p.proven(b); ok {
+		return true
+	}
+	before := p.output
+	_, ok := p.bare(b)
+	p.trial -= before - p.output
+	p.output = before
+	return ok
 }
 
 // isPlainWord is true for a short text without control characters that looks

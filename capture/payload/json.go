@@ -211,7 +211,6 @@ func (w *walker) array(nesting int) {
 func (w *walker) bytes() bool {
 	from := w.at
 	var out []byte
-	high := false
 	number, digits, negative := 0, 0, false
 	at := w.at + 1
 scan:
@@ -230,7 +229,6 @@ scan:
 			if negative {
 				number = 256 - number
 			}
-			high = high || number > 127
 			out = append(out, byte(number))
 			number, digits, negative = 0, 0, false
 			if c == ']' {
@@ -244,9 +242,7 @@ scan:
 	if len(out) < manyBytes {
 		return false
 	}
-	// Counts and sizes repeat themselves; cipher text nearly never does.
-	random := high && Entropy(out) > 0.85*Entropy(distinct[:min(len(out), 256)])
-	if !w.p.readable(out) && !random {
+	if !w.p.spells(out) {
 		return false
 	}
 	w.at = at + 1
@@ -254,6 +250,17 @@ scan:
 	w.p.openAs(n, "bytes", out, w.depth+1)
 	w.into.Children = append(w.into.Children, n)
 	return true
+}
+
+// spells is true for numbers that are bytes of something: what can be read, or
+// what looks random.
+func (p *peeler) spells(out []byte) bool {
+	high := false
+	for _, c := range out {
+		high = high || c > 127
+	}
+	// Counts and sizes repeat themselves; cipher text nearly never does.
+	return high && Entropy(out) > 0.85*Entropy(distinct[:min(len(out), 256)]) || p.readable(out)
 }
 
 var distinct = func() (all [256]byte) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"strings"
+
+	"github.com/andybalholm/brotli"
 )
 
 // Peel opens a body. contentType is the Content-Type header, or empty: it is a
@@ -27,11 +29,16 @@ type peeler struct {
 	// many small bombs that never come out whole would cost much and charge
 	// nothing.
 	trial int
-	flate io.ReadCloser
-	zlib  io.ReadCloser
+	// looks is how many bytes the readers of binary formats may still examine.
+	looks  int
+	flate  io.ReadCloser
+	zlib   io.ReadCloser
+	brotli *brotli.Reader
 }
 
-func newPeeler() *peeler { return &peeler{nodes: MaxNodes, output: MaxOutput, trial: MaxOutput} }
+func newPeeler() *peeler {
+	return &peeler{nodes: MaxNodes, output: MaxOutput, trial: MaxOutput, looks: 4 * MaxOutput}
+}
 
 func (p *peeler) body(body []byte, contentType, contentEncoding string) *Node {
 	codings := strings.FieldsFunc(strings.ToLower(contentEncoding), func(r rune) bool { return r == ',' || r == ' ' })
@@ -96,13 +103,18 @@ func (p *peeler) peelAs(step string, b []byte, h hint, depth int) *Node {
 	}
 	switch {
 	case isText(b):
-		p.text(n, h, depth)
+		if !mayBeBuilt(b) || !p.schemaless(n, depth) {
+			p.text(n, h, depth)
+		}
 	case p.inflated(n, depth):
 	case h.boundary != "" && p.multipart(n, h.boundary, depth):
 	case p.guessMultipart(n, b, depth):
 	case p.json(n, trim(b), depth): // with a string that is no UTF-8
 	case h.form && p.form(n, b, true, depth):
 	case p.wide(n, depth):
+	case p.container(n, depth):
+	case p.schemaless(n, depth):
+	case p.unbare(n, depth):
 	case p.embedded(n, depth):
 	default:
 		n.Kind = KindOpaque

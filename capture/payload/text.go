@@ -17,11 +17,13 @@ func isText(b []byte) bool {
 	for i := 0; i < len(b); n++ {
 		c := b[i]
 		if c < utf8.RuneSelf {
-			if c == 0 {
-				return false
-			}
-			if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f {
-				odd++
+			if c < ' ' || c == 0x7f {
+				if c == 0 {
+					return false
+				}
+				if c != '\n' && c != '\r' && c != '\t' {
+					odd++
+				}
 			}
 			i++
 			continue
@@ -42,6 +44,17 @@ func isText(b []byte) bool {
 		i += size
 	}
 	return odd*10 <= n && invisible*4 <= n+8
+}
+
+// odd is true for bytes that are no text, or text with a control character in
+// it, as the tags and lengths of a binary format are.
+func odd(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return !utf8.Valid(b)
 }
 
 // text opens bytes that are text: the formats that announce themselves first,
