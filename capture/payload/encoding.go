@@ -30,10 +30,7 @@ var wordCodes = []wordCode{
 // encodedWord opens a text that is one encoded word from end to end, line
 // breaks aside, and whose content can be read.
 func (p *peeler) encodedWord(n *Node, b []byte, h hint, depth int) bool {
-	word := b
-	if bytes.IndexByte(word, '\n') >= 0 {
-		word = bytes.ReplaceAll(bytes.ReplaceAll(word, []byte("\r"), nil), []byte("\n"), nil)
-	}
+	word := unbroken(b)
 	if h.plus && bytes.IndexByte(word, ' ') >= 0 {
 		word = bytes.ReplaceAll(word, []byte(" "), []byte("+"))
 	}
@@ -47,7 +44,42 @@ func (p *peeler) encodedWord(n *Node, b []byte, h hint, depth int) bool {
 	if len(word) != len(b) && isBase64(word) && excessOf(word) > 0 {
 		return p.openWord(n, word, depth)
 	}
-	return false
+	return p.glued(n, word, depth)
+}
+
+// glued opens a word of base64 that has a few letters before it that do not
+// belong to it, as where a stream was cut or a version was put in front.
+func (p *peeler) glued(n *Node, word []byte, depth int) bool {
+	from, content := p.glue(word)
+	if from == 0 {
+		return false
+	}
+	before := p.node("prefix", word[:from])
+	before.Kind = KindText
+	n.Children = append(n.Children, before)
+	p.openAs(n, "base64", content, depth)
+	return true
+}
+
+// glue returns how many letters stand before base64 that can be read, and what
+// it says; 0 if there is none.
+func (p *peeler) glue(word []byte) (from int, content []byte) {
+	const least, sample, most = 24, 20, 4
+	if len(word) < least {
+		return 0, nil
+	}
+	for from = 1; from < most; from++ {
+		// A sample of what random letters decode to is no text, and nearly always
+		// no other format either.
+		head, ok := decodeBase64(word[from : from+sample])
+		if !ok || !isText(head) && !bytes.HasPrefix(head, []byte{0x1f, 0x8b, 8}) {
+			continue
+		}
+		if content, ok := decodeBase64(word[from:]); ok && p.readable(content) {
+			return from, content
+		}
+	}
+	return 0, nil
 }
 
 // openWord opens a random word by the first decoder that fits: one that gives
@@ -59,7 +91,13 @@ func (p *peeler) openWord(n *Node, word []byte, depth int) bool {
 			return true
 		}
 	}
-	if content, ok := decodeBase64(word); ok && len(content) >= cipherBlock && !allHex(word) {
+	if p.glued(n, word, depth) {
+		return true
+	}
+	if _, ok := decodeBase32(word); ok || allHex(word) {
+		return false // base64 of a block or more has capitals and small letters
+	}
+	if content, ok := decodeBase64(word); ok && len(content) >= cipherBlock {
 		p.openAs(n, "base64", content, depth)
 		return true
 	}
@@ -78,12 +116,22 @@ func (p *peeler) opens(word []byte) bool {
 			return true
 		}
 	}
-	return false
+	from, _ := p.glue(word)
+	return from > 0
 }
 
 // readable is true for bytes that are worth opening: text, or a format with a
-// magic. Random bytes pass by chance about once in a hundred million.
+// magic or with proof. Random bytes pass by chance about once in ten million.
 func (p *peeler) readable(b []byte) bool {
+	if p.certain(b) {
+		return true
+	}
+	_, ok := p.wsMessages(b)
+	return ok
+}
+
+// certain is readable without frames, whose own proof asks for it.
+func (p *peeler) certain(b []byte) bool {
 	const few, enough = 5, 12
 	switch {
 	case len(b) < few:
@@ -183,11 +231,32 @@ func isBase64(word []byte) bool {
 	return !std || !url
 }
 
+// mostPadding is how many padding characters may end a word: base32 has six.
+const mostPadding = 6
+
+// isWord is true for words of letters, digits and the marks of base64.
+func isWord(word []byte) bool {
+	for _, c := range word {
+		if !isAlnum(c) && c != '+' && c != '/' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// decodeBase64 decodes a word whose padding may be missing or wrong, and whose
+// last letter may have been cut from others.
 func decodeBase64(word []byte) ([]byte, bool) {
-	if !isBase64(word) {
+	body := bytes.TrimRight(word, "=")
+	if len(word)-len(body) > mostPadding {
 		return nil, false
 	}
-	body := bytes.TrimRight(word, "=")
+	if len(body)%4 == 1 {
+		body = body[:len(body)-1]
+	}
+	if !isBase64(body) {
+		return nil, false
+	}
 	enc := base64.RawStdEncoding
 	if bytes.ContainsAny(body, "-_") {
 		enc = base64.RawURLEncoding
@@ -229,7 +298,7 @@ func (p *peeler) form(n *Node, b []byte, declared bool, depth int) bool {
 	if bytes.IndexByte(b, '=') < 0 {
 		return false
 	}
-	if bytes.IndexByte(bytes.TrimRight(b, "="), '=') < 0 && isBase64(b) && !isPlainName(b) {
+	if word := bytes.TrimRight(b, "="); bytes.IndexByte(word, '=') < 0 && isWord(word) && !isPlainName(word) {
 		return false // padding, not a name without a value
 	}
 	pairs := bytes.Split(b, []byte("&"))
@@ -352,15 +421,15 @@ func (p *peeler) percent(n *Node, depth int) bool {
 		return false
 	}
 	out := p.unescape(n.Value, false)
-	if !isText(out) && escapes*8 < len(n.Value) {
+	if !isText(out) && escapes*8 < len(n.Value) && !p.readable(out) {
 		return false
 	}
 	n.Children = append(n.Children, p.peel("percent", out, depth+1))
 	return true
 }
 
-// escapes opens text full of \u0041, \x41 or &#65; outside of any format that
-// would have opened them.
+// escapes opens text full of \u0041, \x41, &#65; or &quot; outside of any format
+// that would have opened them.
 func (p *peeler) escapes(n *Node, depth int) bool {
 	const several = 4
 	b := n.Value
@@ -373,7 +442,7 @@ func (p *peeler) escapes(n *Node, depth int) bool {
 		}
 		n.Children = append(n.Children, p.peel("escapes", out, depth+1))
 		return true
-	case bytes.Count(b, []byte("&#")) >= several:
+	case hasEntities(b, several):
 		out := html.UnescapeString(string(b))
 		p.output -= len(out)
 		if out == string(b) {
@@ -383,6 +452,41 @@ func (p *peeler) escapes(n *Node, depth int) bool {
 		return true
 	}
 	return false
+}
+
+// shortEntity is how many bytes of a text one entity stands for when there are
+// few of them.
+const shortEntity = 24
+
+// hasEntities is true for text with several character references, or with one
+// where the text is short.
+func hasEntities(b []byte, several int) bool {
+	count := entities(b)
+	return count >= several || count > 0 && count*shortEntity >= len(b)
+}
+
+// entities counts the character references of HTML in b.
+func entities(b []byte) int {
+	const longest = 10
+	count := 0
+	for {
+		i := bytes.IndexByte(b, '&')
+		if i < 0 || i+2 >= len(b) {
+			return count
+		}
+		b = b[i+1:]
+		end := bytes.IndexByte(b[:min(len(b), longest)], ';')
+		if end < 2 {
+			continue
+		}
+		name := b[:end]
+		if name[0] == '#' {
+			name = name[1:]
+		}
+		if alnums(name) == len(name) {
+			count++
+		}
+	}
 }
 
 // wide opens UTF-16.
@@ -439,8 +543,32 @@ func wideOrder(b []byte) func([]byte) uint16 {
 	for i := range units {
 		units[i] = order(b[2*i:])
 	}
-	if !isText([]byte(string(utf16.Decode(units)))) {
+	text := string(utf16.Decode(units))
+	if !isText([]byte(text)) || !familiar(text) {
 		return nil
 	}
 	return order
+}
+
+// familiar is true where a quarter of the characters, and three of them, are
+// ASCII, kana, frequent ones of Chinese or Korean, or of one block of 256 that
+// is not one of theirs. Random pairs of bytes are letters more often than not.
+func familiar(text string) bool {
+	const fewest = 3
+	var usual, count int
+	blocks := map[rune]int{}
+	for _, r := range text {
+		count++
+		switch {
+		case r < utf8.RuneSelf, r >= 0x3000 && r <= 0x30ff, usualHanSet[r], usualHangulSet[r]:
+			usual++
+		case r < 0x2e80:
+			blocks[r>>8]++
+		}
+	}
+	most := 0
+	for _, n := range blocks {
+		most = max(most, n)
+	}
+	return usual+most >= max(fewest, count/4)
 }

@@ -145,7 +145,7 @@ func (p *peeler) wsMessages(b []byte) ([]wsMessage, bool) {
 			return nil, false
 		case isText(m.content):
 			saved += headBits + savedByText(m.content)
-		case p.readable(m.content):
+		case p.certain(m.content):
 			saved += headBits + provenBits
 		}
 	}

@@ -182,7 +182,9 @@ func randomStretches(text []byte) []stretch {
 			break
 		}
 		e := m.excess(text[i])
-		word += e
+		if text[i] != '=' { // padding says nothing of the word before it
+			word += e
+		}
 		sum += e
 		switch {
 		case sum <= 0 || (best >= randomScore && sum < best-randomScore):

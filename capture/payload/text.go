@@ -73,6 +73,8 @@ func (p *peeler) text(n *Node, h hint, depth int) {
 	case h.boundary != "" && p.multipart(n, h.boundary, depth):
 	case p.guessMultipart(n, b, depth):
 	case p.url(n, b, depth):
+	case p.jwt(n, b, depth):
+	case b[0] == '<' && p.xml(n, b, depth):
 	case h.form && p.form(n, b, true, depth):
 	case p.encodedWord(n, b, h, depth):
 	case p.form(n, b, false, depth):
@@ -188,7 +190,7 @@ func (p *peeler) prose(n *Node, depth int) {
 		}
 		plain(piece.from)
 		word := p.node(textStep(piece.from, piece.to), b[piece.from:piece.to])
-		if !piece.opens || !p.openWord(word, word.Value, depth+1) {
+		if !piece.opens || !p.openWord(word, unbroken(word.Value), depth+1) {
 			word.Kind = piece.kind
 		}
 		n.Children = append(n.Children, word)
@@ -233,6 +235,13 @@ func (p *peeler) pieces(b []byte) []piece {
 		if next.to <= done {
 			continue // the word before holds it
 		}
+		if parts := p.split(b, next); parts != nil {
+			for _, q := range parts {
+				done = q.to
+				add(q)
+			}
+			continue
+		}
 		if whole.to <= next.from || whole.to < next.to {
 			whole = p.chunkAt(b, next)
 		}
@@ -256,7 +265,61 @@ func (p *peeler) pieces(b []byte) []piece {
 		}
 		joined = append(joined, q)
 	}
+	for i := range joined {
+		q := &joined[i]
+		if word := b[q.from:q.to]; !q.opens && !q.alone && bytes.IndexByte(word, '\n') >= 0 {
+			q.opens = p.opens(unbroken(word))
+		}
+	}
 	return joined
+}
+
+// unbroken is a word without the breaks between its lines.
+func unbroken(word []byte) []byte {
+	if bytes.IndexByte(word, '\n') < 0 {
+		return word
+	}
+	return bytes.ReplaceAll(bytes.ReplaceAll(word, []byte("\r"), nil), []byte("\n"), nil)
+}
+
+// split cuts a stretch at the words in it that can be opened, as those of a
+// signed token between its dots. It returns nil where there is nothing to cut.
+func (p *peeler) split(b []byte, s stretch) []piece {
+	var parts []piece
+	rest := s.from
+	between := func(to int) {
+		if rest < to && alnums(b[rest:to]) >= shortToken {
+			parts = append(parts, piece{stretch: stretch{rest, to}, kind: kindOfWord(b[rest:to])})
+		}
+	}
+	found := false
+	for at := s.from; at < s.to; at++ {
+		if !wordByte(b[at]) {
+			continue
+		}
+		word := stretch{at, at}
+		for word.from > rest && wordByte(b[word.from-1]) {
+			word.from--
+		}
+		for word.to < len(b) && wordByte(b[word.to]) {
+			word.to++
+		}
+		if word.from <= s.from && word.to >= s.to {
+			return nil
+		}
+		if at = word.to; word.to-word.from < longWord || !p.opens(b[word.from:word.to]) {
+			continue
+		}
+		found = true
+		between(word.from)
+		parts = append(parts, piece{stretch: word, kind: kindOfWord(b[word.from:word.to]), opens: true})
+		rest = word.to
+	}
+	if !found {
+		return nil
+	}
+	between(s.to)
+	return parts
 }
 
 // A chunk is a run of the bytes of which encoded words are made, and what is
@@ -278,7 +341,7 @@ func (p *peeler) chunkAt(b []byte, s stretch) chunk {
 	}
 	word := b[c.from:c.to]
 	c.opens = p.opens(word)
-	c.random = !c.opens && isBase64(word) && excessOf(word) > float64(len(word))/3
+	c.random = !c.opens && isBase64(bytes.TrimRight(word, "=")) && excessOf(word) > float64(len(word))/3
 	return c
 }
 
@@ -296,7 +359,7 @@ func (p *peeler) word(b []byte, s stretch, c chunk) (piece, bool) {
 	for to < len(b) && isAlnum(b[to]) {
 		to++
 	}
-	for pad := 0; pad < 2 && to < len(b) && b[to] == '='; pad++ {
+	for pad := 0; pad < mostPadding && to < len(b) && b[to] == '='; pad++ {
 		to++
 	}
 	word := b[from:to]

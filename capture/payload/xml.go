@@ -1,0 +1,144 @@
+package payload
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+)
+
+// xml opens a document that is well-formed from end to end; anything less, as
+// nearly every page in HTML is, stays a text. Texts are at steps such as
+// "xml:/map/string", attributes at "xml:/map/string@name". The decoder of the
+// standard library reads no definitions of entities, so none can grow.
+func (p *peeler) xml(n *Node, b []byte, depth int) bool {
+	const least = 7 // <a>b</a> has one more
+	if len(b) < least || b[len(b)-1] != '>' || isHTML(b) || !p.look(len(b)) {
+		return false
+	}
+	w := xmlWalk{p: p, into: n, depth: depth, in: xml.NewDecoder(bytes.NewReader(b))}
+	w.in.Entity = xml.HTMLEntity
+	// Bytes were read as UTF-8 before they came here.
+	w.in.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	before, nodes := p.output, p.nodes
+	if !w.walk(b) {
+		n.Children = nil
+		p.trial -= before - p.output
+		p.output, p.nodes = before, nodes
+		return false
+	}
+	return len(n.Children) > 0
+}
+
+// isHTML is true for pages, which are not worth a try.
+func isHTML(b []byte) bool {
+	const reach = 15
+	head := strings.ToLower(string(b[:min(len(b), reach)]))
+	return strings.HasPrefix(head, "<!doctype html") || strings.HasPrefix(head, "<html")
+}
+
+// An xmlWalk goes through a document.
+type xmlWalk struct {
+	p     *peeler
+	into  *Node
+	depth int
+	in    *xml.Decoder
+	path  []byte
+	ends  []int // the lengths of path at each open element
+	text  []byte
+}
+
+// walk reads all of b, and is false where it is not well-formed.
+func (w *xmlWalk) walk(b []byte) bool {
+	elements := 0
+	for {
+		token, err := w.in.Token()
+		if errors.Is(err, io.EOF) {
+			return elements > 0
+		}
+		if err != nil {
+			return false
+		}
+		if w.p.spent() {
+			w.into.Children = append(w.into.Children, w.p.cut("xml-rest", len(b)-int(w.in.InputOffset())))
+			return true
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			if len(w.ends) == 0 && elements > 0 {
+				return false // a second document
+			}
+			elements++
+			w.flush()
+			w.open(token)
+		case xml.EndElement:
+			w.flush()
+			w.path = w.path[:w.ends[len(w.ends)-1]]
+			w.ends = w.ends[:len(w.ends)-1]
+		case xml.CharData:
+			if len(w.ends) == 0 && len(bytes.TrimSpace(token)) > 0 {
+				return false // text around the document
+			}
+			w.text = append(w.text, token...)
+		case xml.Comment:
+			w.leaf("xml-comment:"+string(w.path), token)
+		case xml.ProcInst:
+			if token.Target != "xml" {
+				w.leaf("xml-instruction:"+token.Target, token.Inst)
+			} else if rest := w.declared(token.Inst); len(rest) > 0 {
+				w.leaf("xml-declaration", rest)
+			}
+		case xml.Directive:
+			w.leaf("xml-directive", token)
+		}
+	}
+}
+
+// declared returns what an XML declaration says that is worth a leaf: nothing
+// where it is of a usual length.
+func (w *xmlWalk) declared(inst []byte) []byte {
+	const usual = 60 // version, encoding and standalone
+	if len(inst) <= usual {
+		return nil
+	}
+	return inst
+}
+
+// leaf opens a copy of a token, which lives only until the next.
+func (w *xmlWalk) leaf(step string, b []byte) {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return
+	}
+	w.p.output -= len(b)
+	w.into.Children = append(w.into.Children, w.p.peel(step, bytes.Clone(b), w.depth+1))
+}
+
+// flush opens the text that was gathered since the last tag.
+func (w *xmlWalk) flush() {
+	if len(w.text) > 0 {
+		w.leaf("xml:"+string(w.path), w.text)
+		w.text = w.text[:0]
+	}
+}
+
+func (w *xmlWalk) open(e xml.StartElement) {
+	w.ends = append(w.ends, len(w.path))
+	// Deeper elements share a path, or the paths would grow with the square of
+	// the document.
+	if len(w.ends) <= maxNesting {
+		w.path = append(append(w.path, '/'), stepName([]byte(e.Name.Local))...)
+	}
+	w.name(e.Name)
+	for _, a := range e.Attr {
+		w.name(a.Name)
+		w.leaf("xml:"+string(w.path)+"@"+stepName([]byte(a.Name.Local)), []byte(a.Value))
+	}
+}
+
+// name gives a name that is not plain a leaf of its own.
+func (w *xmlWalk) name(name xml.Name) {
+	if !isPlainName([]byte(name.Local)) {
+		w.leaf("xml-name", []byte(name.Local))
+	}
+}
