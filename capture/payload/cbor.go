@@ -124,9 +124,9 @@ func cborSimple(name string, n uint64, size int, saved float64) (span, float64, 
 		word := [4]string{"false", "true", "null", "undefined"}[n-20]
 		return span{name: name, value: []byte(word), kind: KindNumber, raw: 1}, saved - 3, true
 	case size == 3:
-		return float(name, half(uint16(n)), 2), saved - 3 - 16, true //nolint:gosec // Two bytes.
+		return float(name, half(uint16(n)), 2), saved - 3 - 16, true
 	case size == 5:
-		return float(name, float64(math.Float32frombits(uint32(n))), 4), saved - 3 - 32, true //nolint:gosec // Four bytes.
+		return float(name, float64(math.Float32frombits(uint32(n))), 4), saved - 3 - 32, true
 	case size == 9:
 		f := math.Float64frombits(n)
 		cost := 65.0
@@ -206,7 +206,7 @@ func (t *tree) content(n uint64, size int, text bool) (value []byte, saved float
 
 func (t *tree) cborList(name string, pairs bool, n uint64, size int, indefinite bool, saved float64, nesting int) (span, float64, bool) {
 	from := t.at - size
-	if nesting >= maxTrees || !indefinite && n > uint64(len(t.b)-t.at) {
+	if nesting >= maxTrees || !indefinite && n > uint64(len(t.b)-t.at) { //nolint:gosec // t.at is within b.
 		return span{}, 0, false
 	}
 	saved -= costOfLength(int(n), size, len(t.b)-t.at) //nolint:gosec // n is at most the length of b, or 0.

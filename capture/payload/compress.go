@@ -219,12 +219,12 @@ func mayBeBrotli(b []byte) bool {
 	if last && bits(1) == 1 {
 		return false // empty
 	}
-	nibbles := uint(bits(2)) + 4 //nolint:gosec // Two bits.
+	nibbles := uint(bits(2)) + 4
 	if nibbles > 6 {
 		return false // no data
 	}
 	size := bits(4*nibbles) + 1
-	return size >= littleText && size <= uint64(mostGrowth*len(b)) && (!last || size > uint64(len(b))/2)
+	return size >= littleText && size/mostGrowth <= uint64(len(b)) && (!last || size > uint64(len(b))/2)
 }
 
 // unlz4 reads the frame format, whose blocks hold at most 4 MB.

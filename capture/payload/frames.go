@@ -180,7 +180,7 @@ func wsFrame(b []byte) (head byte, content []byte, size int, ok bool) {
 		}
 		at += copy(mask[:], b[at:])
 	}
-	if length > uint64(len(b)-at) {
+	if length > uint64(len(b)-at) { //nolint:gosec // at is within b.
 		return 0, nil, 0, false
 	}
 	content = append([]byte(nil), b[at:at+int(length)]...) //nolint:gosec // length is at most what is left.

@@ -2,10 +2,13 @@ package payload_test
 
 import (
 	"bytes"
-	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/vmihailenco/msgpack/v5"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/payload"
@@ -48,6 +51,10 @@ func FuzzPeel(f *testing.F) {
 	f.Add([]byte("\xff\xfea\x00b\x00c\x00d\x00"), "", "deflate")
 	f.Add([]byte("[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,255]"), "", "")
 	f.Add([]byte("\x28\xb5\x2f\xfd\x04\x00\x19\x00\x00abc"), "", "zstd")
+	for _, d := range disguises {
+		f.Add(d.wrap(f, []byte(sentence)), "", "")
+	}
+	f.Add(firebase(2, term), "application/x-protobuf", "")
 	f.Fuzz(func(t *testing.T, b []byte, contentType, contentEncoding string) {
 		before := slices.Clone(b)
 		check(t, body(payload.PeelEncoded(b, contentType, contentEncoding)))
@@ -70,17 +77,67 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-func BenchmarkPeel(b *testing.B) {
-	doc := "[" + strings.Repeat(`{"event":"page_load_event_finish","properties":{"url":"https://example.com/a/b?c=d","$os":"Android","uuid":"0b5c2a7e-6d1f-4a3c-9b5e-1f2d3c4b5a69","t":1588300000000}},`, 200) + "{}]"
-	for name, in := range map[string][]byte{
-		"json": []byte(doc), "gzip": gzipped(b, []byte(doc)), "text": []byte(strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1000)),
-		"random": random(64 << 10), "base64": []byte(base64.StdEncoding.EncodeToString(random(48 << 10))),
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(in)))
-			for b.Loop() {
-				payload.Peel(in, "")
-			}
-		})
+// FuzzDisguises reaches the readers behind one another: content that is not
+// ours, wrapped in two formats.
+func FuzzDisguises(f *testing.F) {
+	for i := range disguises {
+		f.Add([]byte(sentence), uint8(i), uint8(0))                          //nolint:gosec // There are fewer than 256.
+		f.Add([]byte("\x0a\x03abc\x10\x01"), uint8(0), uint8(i))             //nolint:gosec // As above.
+		f.Add([]byte("\xa2\x61a\x01\x61b\x9f\xff"), uint8(i), uint8(2*i%50)) //nolint:gosec // As above.
 	}
+	f.Fuzz(func(t *testing.T, b []byte, inner, outer uint8) {
+		i, o := disguises[int(inner)%len(disguises)], disguises[int(outer)%len(disguises)]
+		// The frames of the tests hold no more.
+		if wrapped := i.wrap(t, b); len(wrapped) < 1<<16 {
+			check(t, body(payload.Peel(o.wrap(t, wrapped), "")))
+		}
+	})
+}
+
+// FuzzBinary holds the readers of binary formats against other decoders: what
+// ours takes for a format, theirs read to the end.
+func FuzzBinary(f *testing.F) {
+	for _, d := range disguises {
+		if strings.Contains(d.path, ":") && d.binary {
+			f.Add(d.wrap(f, []byte(sentence)))
+		}
+	}
+	f.Add(firebase(3, term))
+	f.Add([]byte("0\x9c0!300000000000000000007")) // 0x37 has a wire type that does not exist
+	many, err := cbor.DecOptions{MaxNestedLevels: 512, MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30}.DecMode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		root := payload.Peel(b, "")
+		check(t, body(root))
+		if len(root.Children) == 0 {
+			return
+		}
+		format, _, _ := strings.Cut(root.Children[0].Step, ":")
+		switch strings.TrimSuffix(format, "-key") {
+		case "cbor":
+			for rest := b; len(rest) > 0; {
+				var item cbor.RawMessage
+				if rest, err = many.UnmarshalFirst(rest, &item); err != nil {
+					t.Fatalf("%x: %v", b, err)
+				}
+			}
+		case "msgpack":
+			in := bytes.NewReader(b)
+			for dec := msgpack.NewDecoder(in); in.Len() > 0; {
+				if err := dec.Skip(); err != nil {
+					t.Fatalf("%x: %v", b, err)
+				}
+			}
+		case "protobuf":
+			for rest := b; len(rest) > 0; {
+				_, _, n := protowire.ConsumeField(rest)
+				if n < 0 {
+					t.Fatalf("%x: %v", b, protowire.ParseError(n))
+				}
+				rest = rest[n:]
+			}
+		}
+	})
 }

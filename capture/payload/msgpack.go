@@ -76,7 +76,7 @@ func (t *tree) msgpackLong(name string, c byte, nesting int) (span, float64, boo
 	case 0xd0, 0xd1, 0xd2, 0xd3:
 		shift := 64 - 8*argument
 		v := int64(n<<shift) >> shift //nolint:gosec // Two's complement is what the wire holds.
-		magnitude := uint64(v)        //nolint:gosec // As above.
+		magnitude := uint64(v)
 		if v < 0 {
 			magnitude = -magnitude
 		}
@@ -134,7 +134,7 @@ func (t *tree) extension(name string, n uint64, size int) (span, float64, bool) 
 
 func (t *tree) msgpackList(name string, pairs bool, n uint64, size, nesting int) (span, float64, bool) {
 	from := t.at - size
-	if nesting >= maxTrees || n > uint64(len(t.b)-t.at) {
+	if nesting >= maxTrees || n > uint64(len(t.b)-t.at) { //nolint:gosec // t.at is within b.
 		return span{}, 0, false
 	}
 	saved := 8*float64(size) - costList - costOfLength(int(n), size, len(t.b)-t.at) //nolint:gosec // n is at most the length of b.

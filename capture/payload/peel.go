@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 )
@@ -18,7 +19,9 @@ func Peel(body []byte, contentType string) *Node {
 // "gzip" or "br". A header that does not fit the bytes is ignored, so a body
 // that somebody else has already decoded is read as well.
 func PeelEncoded(body []byte, contentType, contentEncoding string) *Node {
-	return newPeeler().body(body, contentType, contentEncoding)
+	p := newPeeler()
+	defer p.done()
+	return p.body(body, contentType, contentEncoding)
 }
 
 // A peeler holds what is left of the bounds while one message is opened.
@@ -30,15 +33,29 @@ type peeler struct {
 	// nothing.
 	trial int
 	// looks is how many bytes the readers of binary formats may still examine.
-	looks  int
+	looks int
+	*decoders
+}
+
+// decoders are the decompressors that nearly every binary value is tried with.
+// They are far dearer to make than to use, so peelers hand them on.
+type decoders struct {
 	flate  io.ReadCloser
 	zlib   io.ReadCloser
 	brotli *brotli.Reader
 }
 
+var spare = sync.Pool{New: func() any { return new(decoders) }}
+
 func newPeeler() *peeler {
-	return &peeler{nodes: MaxNodes, output: MaxOutput, trial: MaxOutput, looks: 4 * MaxOutput}
+	return &peeler{
+		nodes: MaxNodes, output: MaxOutput, trial: MaxOutput, looks: 4 * MaxOutput,
+		decoders: spare.Get().(*decoders),
+	}
 }
+
+// done hands the decoders on. Nothing that they made is in use by them.
+func (p *peeler) done() { spare.Put(p.decoders) }
 
 func (p *peeler) body(body []byte, contentType, contentEncoding string) *Node {
 	codings := strings.FieldsFunc(strings.ToLower(contentEncoding), func(r rune) bool { return r == ',' || r == ' ' })

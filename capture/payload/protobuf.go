@@ -93,6 +93,8 @@ func (t *tree) message(b []byte, nesting int) (message, bool) {
 			}
 		case protowire.StartGroupType, protowire.EndGroupType:
 			size = -1
+		default:
+			size = -1 // no type has this number
 		}
 		if size < 0 {
 			return message{}, false

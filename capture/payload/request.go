@@ -14,6 +14,7 @@ import (
 // holds for all of it.
 func Request(ex capture.Exchange) []Part {
 	p := newPeeler()
+	defer p.done()
 	var parts []Part
 	p.urlFields([]byte(ex.URL), "", 0, func(n *Node) {
 		name := n.Step
@@ -77,6 +78,7 @@ func (p *peeler) cookies(header string) []Part {
 // only that gives something to read, since a label holds at most 63 bytes.
 func Lookup(l capture.Lookup) []Part {
 	p := newPeeler()
+	defer p.done()
 	name := []byte(l.Name)
 	root := p.node("", name)
 	if len(name) == 0 {

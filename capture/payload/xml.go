@@ -131,6 +131,9 @@ func (w *xmlWalk) open(e xml.StartElement) {
 	}
 	w.name(e.Name)
 	for _, a := range e.Attr {
+		if w.p.spent() {
+			return // walk says so at the next token
+		}
 		w.name(a.Name)
 		w.leaf("xml:"+string(w.path)+"@"+stepName([]byte(a.Name.Local)), []byte(a.Value))
 	}

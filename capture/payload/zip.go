@@ -94,7 +94,7 @@ func (p *peeler) zipEntry(b []byte) (zipEntry, bool) {
 		if packed == inExtra {
 			packed = zip64Size(e.extra)
 		}
-		if left := uint64(len(b) - at); packed > left {
+		if left := uint64(len(b) - at); packed > left { //nolint:gosec // at is within b.
 			e.missing = int(min(packed-left, math.MaxInt32)) //nolint:gosec // Below 2^31.
 			packed = left
 		}
