@@ -106,13 +106,13 @@ func bombs(tb testing.TB) map[string]bombCase {
 	return map[string]bombCase{
 		"gzip":                  {body: gz, cut: true},
 		"10 MB of gzip, nested": {body: nested},
-		"brotli": {body: blank(tb, 200, func(w io.Writer) (io.WriteCloser, error) {
+		"brotli": {body: blank(tb, 40, func(w io.Writer) (io.WriteCloser, error) {
 			return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: 5, LGWin: 24}), nil
 		}), opaque: true},
-		"zstd":                   {body: blank(tb, 200, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithWindowSize(8*megabyte)) }), cut: true},
+		"zstd":                   {body: blank(tb, 40, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithWindowSize(8*megabyte)) }), cut: true},
 		"zstd of a huge window":  {body: blank(tb, 40, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithWindowSize(512*megabyte)) }), opaque: true},
-		"lz4":                    {body: blank(tb, 200, func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }), cut: true},
-		"snappy":                 {body: blank(tb, 200, func(w io.Writer) (io.WriteCloser, error) { return snappy.NewBufferedWriter(w), nil }), cut: true},
+		"lz4":                    {body: blank(tb, 40, func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }), cut: true},
+		"snappy":                 {body: blank(tb, 40, func(w io.Writer) (io.WriteCloser, error) { return snappy.NewBufferedWriter(w), nil }), cut: true},
 		"xz":                     {body: blank(tb, 50, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }), cut: true},
 		"xz of a huge window":    {body: hugeXZ},
 		"ZIP that overlaps":      {body: overlapping(tb, 5000)},
