@@ -15,7 +15,10 @@ type Canary struct {
 	// Field names where the term is typed, such as "query".
 	Field string `json:"field"`
 	// Term is two words of seven to nine lower-case letters and one blank.
-	Term        string    `json:"term"`
+	Term string `json:"term"`
+	// Typed is what was typed where that is more than the term, such as the
+	// whole address of a page; a collector may hash just that.
+	Typed       string    `json:"typed,omitempty"`
 	Serial      string    `json:"serial,omitempty"`
 	Observation string    `json:"observation,omitempty"`
 	Minted      time.Time `json:"minted,omitzero"`
@@ -38,9 +41,14 @@ type Sighting struct {
 	Excerpt string
 }
 
-// The forms of a sighting. Hashes are "md5", "sha1" or "sha256" followed by
-// "-hex", "-base64" or "-raw", seen by at least their first eight bytes; the
-// middle of a hex MD5, as is customary in China, is "md5-middle".
+// The forms of a sighting. A hash is named by its function and its encoding:
+// "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha512/224",
+// "sha512/256" or "sha3-224" to "sha3-512", then "-hex", "-base64" or "-raw".
+// It is seen by at least its first eight bytes. The last eight are the
+// function's name and "-end"; eight from the middle of an MD5, as is customary in
+// China, are "md5-middle", and a name-based UUID is "md5-uuid". With a salt it is
+// the function and the salt's name, "sha256:hour", and where the salt is the key
+// of an HMAC, "hmac-sha256:package".
 const (
 	// Plain is the term in any case, its words apart by anything or nothing.
 	Plain = "plain"
@@ -61,6 +69,10 @@ const (
 	// Base64 and Hex are encodings inside bytes that payload did not open.
 	Base64 = "base64"
 	Hex    = "hex"
+	// XOR is the whole term under one byte, whichever.
+	XOR = "xor"
+	// Raw is the bytes that an identifier's hex digits stand for.
+	Raw = "raw"
 )
 
 // Whole is true when the sighting shows the whole term.

@@ -1,10 +1,7 @@
 package canary
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/offproof/offproof/capture/payload"
@@ -15,81 +12,63 @@ const maxSightings = 1000
 
 // A Finder searches for many canaries at once. It is safe for concurrent use.
 //
-// Every pattern of every canary begins with six bytes that are looked up in a
-// bitmap at every place of the text, with bit 5 set so that letters match in
-// both cases; only where the bitmap says maybe is a pattern compared.
+// Every pattern begins with a window of six bytes that is looked up at every
+// place of the text; only where a bitmap says maybe is a pattern compared.
+// Hashes, which are by far the most, have a table of their own.
 type Finder struct {
 	canaries []Canary
 	terms    []term
-	patterns []pattern
-	bitmap   []uint64
-	shift    uint
-	// slots is an open hash table from a window to its first pattern; patterns
-	// of one window are neighbours.
-	slots []slot
-	mask  uint64
+	text     index // windows with bit 5 set, so that letters match in both cases
+	xor      index // windows of differences
+	digests  digests
+	unsalted int
+	leads    leads
 }
-
-type slot struct {
-	window uint64 // 0 for empty: no window is, since bit 5 is always set
-	first  int32
-	count  int32
-}
-
-const (
-	windowBytes = 6
-	foldMask    = 0x2020_2020_2020_2020
-	windowMask  = 1<<(8*windowBytes) - 1
-	multiplier  = 0x9E37_79B9_7F4A_7C15
-)
 
 // NewFinder prepares a search for the canaries, shams included. A term that is
 // no two words of six letters or more, such as an identifier of the phone, is
-// searched as it is and in the disguises that need no words; one of fewer than
-// ShortestText bytes cannot be found. salts
-// are strings that a hash may have before or after the term, such as a package
-// name or a device's id.
-func NewFinder(canaries []Canary, salts ...string) *Finder {
-	f := &Finder{}
-	for _, c := range canaries {
+// searched in its normal forms and in the disguises that need no words; one of
+// fewer than [ShortestText] bytes cannot be found. The salts are what a hash
+// may be made with beside the term; see [Salts].
+func NewFinder(canaries []Canary, salts ...Salt) *Finder {
+	f := &Finder{canaries: slices.Clone(canaries)}
+	var text, xor []pattern
+	hashes := newHasher(&f.digests, salts)
+	spellings := make([][]spelling, len(canaries))
+	for i, c := range canaries {
 		t, ok := newTerm(c.Term)
-		at := int32(len(f.terms)) //nolint:gosec // Memory bounds the number of canaries far below.
-		if ok {
-			f.patterns = append(f.patterns, t.patterns(at, salts)...)
-		} else {
-			f.patterns = append(f.patterns, literal(c.Term, at)...)
+		at := int32(i) //nolint:gosec // Memory bounds the number of canaries far below.
+		switch {
+		case ok:
+			text = append(text, t.patterns(at)...)
+			xor = append(xor, t.xorPatterns(at)...)
+			spellings[i] = append(t.spellings(), t.typedSpellings(c.Typed)...)
+		case len(c.Term) >= ShortestText:
+			text = append(text, literal(c.Term, at)...)
+			xor = append(xor, literalXORs(c.Term, at)...)
+			spellings[i] = hashedForms(c.Term)
 		}
-		f.canaries = append(f.canaries, c)
 		f.terms = append(f.terms, t)
+		hashes.plain(at, spellings[i])
 	}
-	sort.SliceStable(f.patterns, func(a, b int) bool { return f.patterns[a].window < f.patterns[b].window })
-	windows := 0
-	for i := range f.patterns {
-		if i == 0 || f.patterns[i].window != f.patterns[i-1].window {
-			windows++
+	for _, i := range newestFirst(canaries) {
+		if !hashes.salted(int32(i), spellings[i]) { //nolint:gosec // As above.
+			f.unsalted++
 		}
 	}
-	logBits := max(bits.Len(uint(windows))+4, 10) //nolint:gosec // A count.
-	f.shift = uint(64 - logBits)                  //nolint:gosec // Memory bounds logBits far below 64.
-	f.bitmap = make([]uint64, 1<<logBits/64)
-	slots := 1 << (bits.Len(uint(windows)) + 1)            //nolint:gosec // A count.
-	f.slots, f.mask = make([]slot, slots), uint64(slots-1) //nolint:gosec // At least 1.
-	for i := 0; i < len(f.patterns); {
-		j := i
-		for j < len(f.patterns) && f.patterns[j].window == f.patterns[i].window {
-			j++
-		}
-		w := f.patterns[i].window
-		h := w * multiplier >> f.shift
-		f.bitmap[h>>6] |= 1 << (h & 63)
-		at := (w * multiplier >> 20) & f.mask
-		for f.slots[at].window != 0 {
-			at = (at + 1) & f.mask
-		}
-		f.slots[at] = slot{window: w, first: int32(i), count: int32(j - i)} //nolint:gosec // Memory bounds the number of patterns far below.
-		i = j
-	}
+	f.text, f.xor = newIndex(text), newIndex(xor)
+	f.digests.build()
 	return f
+}
+
+// Unsalted is how many canaries are searched without their salted hashes,
+// because so many hashes have no room; they are the oldest ones.
+func (f *Finder) Unsalted() int { return f.unsalted }
+
+// Patterns is how many byte strings are searched at once: beginnings of terms
+// in their encodings, differences, and hashes.
+func (f *Finder) Patterns() int {
+	return len(f.text.patterns) + len(f.xor.patterns) + len(f.digests.all)
 }
 
 // A hit is a canary seen in one stretch of bytes.
@@ -98,42 +77,6 @@ type hit struct {
 	form     string
 	chars    int
 	from, to int
-}
-
-// scan hands over every hit in b, in order.
-func (f *Finder) scan(b []byte, found func(hit)) {
-	if len(b) < windowBytes || len(f.patterns) == 0 {
-		return
-	}
-	i := 0
-	for ; i+8 <= len(b); i++ {
-		w := (binary.LittleEndian.Uint64(b[i:]) | foldMask) & windowMask
-		h := w * multiplier >> f.shift
-		if f.bitmap[h>>6]&(1<<(h&63)) != 0 {
-			f.lookup(b, i, w, found)
-		}
-	}
-	for ; i+windowBytes <= len(b); i++ {
-		var tail [8]byte
-		copy(tail[:], b[i:])
-		w := (binary.LittleEndian.Uint64(tail[:]) | foldMask) & windowMask
-		f.lookup(b, i, w, found)
-	}
-}
-
-func (f *Finder) lookup(b []byte, i int, w uint64, found func(hit)) {
-	for at := (w * multiplier >> 20) & f.mask; f.slots[at].window != 0; at = (at + 1) & f.mask {
-		if s := f.slots[at]; s.window == w {
-			for k := s.first; k < s.first+s.count; k++ {
-				p := &f.patterns[k]
-				if h, ok := p.verify(&f.terms[p.canary], b, i); ok {
-					h.canary = p.canary
-					found(h)
-				}
-			}
-			return
-		}
-	}
 }
 
 // hits returns the best hit of each canary in each form, whole ones only
@@ -156,6 +99,7 @@ func (f *Finder) hits(b []byte) []hit {
 	if len(all) < 2 {
 		return all
 	}
+	all = slices.DeleteFunc(all, func(h hit) bool { return shadowed(h, all) })
 	return slices.DeleteFunc(all, func(h hit) bool {
 		return !f.whole(h) && slices.ContainsFunc(all, func(o hit) bool { return o.canary == h.canary && f.whole(o) })
 	})

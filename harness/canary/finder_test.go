@@ -253,7 +253,7 @@ func TestSaltsAreTried(t *testing.T) {
 	if got := canary.NewFinder([]canary.Canary{planted}).Find(payload.Request(body)); len(got) != 0 {
 		t.Errorf("without the salt: %+v", got)
 	}
-	if got := canary.NewFinder([]canary.Canary{planted}, salt).Find(payload.Request(body)); len(got) != 1 || got[0].Form != "sha256-hex" {
+	if got := canary.NewFinder([]canary.Canary{planted}, canary.Salt{Name: "package", Value: salt}).Find(payload.Request(body)); len(got) != 1 || got[0].Form != "sha256:package" {
 		t.Errorf("with the salt: %+v", got)
 	}
 }

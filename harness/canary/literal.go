@@ -3,7 +3,9 @@ package canary
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -11,9 +13,81 @@ import (
 // one is found by chance.
 const ShortestText = windowBytes
 
+// withoutMarks is a text without the marks that normal forms differ by.
+func withoutMarks(text string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" -:_.+()", r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+var (
+	isMAC  = regexp.MustCompile(`^[0-9A-Fa-f]{2}([:-]?)(?:[0-9A-Fa-f]{2}[:-]?){4}[0-9A-Fa-f]{2}$`)
+	isUUID = regexp.MustCompile(`^[0-9A-Fa-f]{32}$`)
+	isID64 = regexp.MustCompile(`^[0-9A-Fa-f]{16}$`)
+	isIMEI = regexp.MustCompile(`^[0-9]{15}$`)
+)
+
+// normalForms are the ways in which an identifier of a phone is written, each
+// also in lower and in upper case: with and without marks, a MAC address with
+// colons, dashes or Cisco's dots, a UUID with dashes (RFC 9562), a number of 64
+// bits in decimal, a telephone number with + or 00.
+func normalForms(text string) []string {
+	bare := withoutMarks(text)
+	forms := []string{text, bare}
+	every := func(n int, mark string) string {
+		var parts []string
+		for at := 0; at < len(bare); at += n {
+			parts = append(parts, bare[at:min(at+n, len(bare))])
+		}
+		return strings.Join(parts, mark)
+	}
+	switch {
+	case len(bare) == 12 && isMAC.MatchString(text):
+		forms = append(forms, every(2, ":"), every(2, "-"), every(4, "."))
+	case isUUID.MatchString(bare):
+		forms = append(forms, strings.Join([]string{bare[:8], bare[8:12], bare[12:16], bare[16:20], bare[20:]}, "-"))
+	case isID64.MatchString(bare):
+		if n, err := strconv.ParseUint(bare, 16, 64); err == nil && n >= 1e12 {
+			forms = append(forms, strconv.FormatUint(n, 10), strconv.FormatInt(int64(n), 10)) //nolint:gosec // The sign is what Java makes of it.
+		}
+	case strings.HasPrefix(text, "+"):
+		forms = append(forms, "00"+bare, "+"+bare)
+	}
+	var out []string
+	for _, form := range forms {
+		for _, s := range []string{form, strings.ToLower(form), strings.ToUpper(form)} {
+			if len(s) >= ShortestText && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// hashedForms are the texts and bytes that an identifier's hashes are made of.
+func hashedForms(text string) []spelling {
+	var out []spelling
+	for _, form := range normalForms(text) {
+		out = append(out, spelling{form, len(text)})
+	}
+	bare := withoutMarks(text)
+	if raw := rawForms(bare); raw != nil {
+		out = append(out, spelling{string(raw), len(text)})
+	}
+	if isIMEI.MatchString(bare) {
+		// Without its check digit.
+		out = append(out, spelling{bare[:14], len(text)})
+	}
+	return out
+}
+
 // literal returns the patterns of a text that is no minted term, such as a
-// phone's identifier: as it is in any case, without its separators, reversed,
-// in base64 at the three offsets, in hex, in UTF-16, and hashed.
+// phone's identifier: in each of its normal forms as it is in any case,
+// reversed, in base64 at the three offsets, in hex, in UTF-16, and under XOR;
+// and the bytes that its hex digits stand for. The hashes are made apart.
 func literal(text string, canary int32) []pattern {
 	if len(text) < ShortestText {
 		return nil
@@ -27,38 +101,41 @@ func literal(text string, canary int32) []pattern {
 		p.chars = uint8(min(len(text), 255)) //nolint:gosec // Bounded here.
 		all = append(all, p)
 	}
-	bare := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -:_.+", r) {
-			return -1
-		}
-		return r
-	}, text)
-	forms := []string{text, strings.ToLower(text), strings.ToUpper(text)}
-	if bare != text && len(bare) >= ShortestText {
-		forms = append(forms, bare, strings.ToLower(bare), strings.ToUpper(bare))
-	}
-	slices.Sort(forms)
-	forms = slices.Compact(forms)
-	for _, form := range forms {
+	for _, form := range normalForms(text) {
 		b := []byte(form)
 		add(pattern{kind: kindLiteral, form: Plain, key: b})
 		add(pattern{kind: kindLiteral, form: Reversed, key: reversed(b)})
-		add(pattern{kind: kindHashHex, form: Hex, key: []byte(hex.EncodeToString(b))})
+		add(pattern{kind: kindHexKey, form: Hex, key: []byte(hex.EncodeToString(b))})
 		var wide []byte
 		for _, c := range b {
 			wide = append(wide, c, 0)
 		}
-		add(pattern{kind: kindHash, form: UTF16, key: wide[:len(wide)-1]})
+		add(pattern{kind: kindKey, form: UTF16, key: wide[:len(wide)-1]})
 		for offset := range 3 {
 			encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, offset), b...))
 			// The characters at the edges depend on the neighbours.
 			stable := encoded[(offset*8+5)/6 : (offset+len(b))*8/6]
-			add(pattern{kind: kindHash, form: Base64, key: []byte(stable)})
+			add(pattern{kind: kindKey, form: Base64, key: []byte(stable)})
 			if web := strings.NewReplacer("+", "-", "/", "_").Replace(stable); web != stable {
-				add(pattern{kind: kindHash, form: Base64, key: []byte(web)})
+				add(pattern{kind: kindKey, form: Base64, key: []byte(web)})
 			}
 		}
-		addHashes(form, len(text), add)
+	}
+	// Fewer than 64 bits would be found by chance.
+	if raw := rawForms(withoutMarks(text)); len(raw) >= digestBytes {
+		add(pattern{kind: kindKey, form: Raw, key: raw})
+		if len(raw) == digestBytes {
+			add(pattern{kind: kindKey, form: Raw, key: reversed(raw)}) // A number of 64 bits, little-endian.
+		}
+	}
+	return all
+}
+
+// literalXORs are the patterns of a text's normal forms under XOR.
+func literalXORs(text string, canary int32) []pattern {
+	var all []pattern
+	for _, form := range normalForms(text) {
+		all = append(all, literalXOR([]byte(form), canary, len(text))...)
 	}
 	return all
 }

@@ -2,11 +2,7 @@ package canary
 
 import (
 	"bytes"
-	"crypto/md5"  //nolint:gosec // Collectors hash with it; nothing here is protected by it.
-	"crypto/sha1" //nolint:gosec // As above.
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -42,9 +38,11 @@ const (
 	kindSpaced
 	kindBase64
 	kindHex
-	kindHash // key as it is
-	kindHashHex
-	kindLiteral // key in any case
+	kindKey    // key as it is
+	kindHexKey // key in any case
+	kindLiteral
+	kindXORTerm
+	kindXORLiteral
 )
 
 // A pattern is one way in which a canary may begin.
@@ -57,17 +55,13 @@ type pattern struct {
 	skip uint8
 	// lost is how many letters lie before that group.
 	lost uint8
-	// chars is how much of the term a hash stands for.
+	// chars is how much of the term a key stands for.
 	chars uint8
 	form  string
 	key   []byte
 }
 
-func windowOf(b []byte) uint64 {
-	var w [8]byte
-	copy(w[:windowBytes], b)
-	return (binary.LittleEndian.Uint64(w[:]) | foldMask) & windowMask
-}
+func windowOf(b []byte) uint64 { return foldedWindow(load(b)) }
 
 func reversed(b []byte) []byte {
 	out := slices.Clone(b)
@@ -89,8 +83,8 @@ func title(b []byte) []byte {
 	return out
 }
 
-// patterns returns every pattern of a term.
-func (t *term) patterns(canary int32, salts []string) []pattern {
+// patterns returns every pattern of a term but those under XOR.
+func (t *term) patterns(canary int32) []pattern {
 	var all []pattern
 	add := func(p pattern) {
 		p.canary = canary
@@ -127,47 +121,7 @@ func (t *term) patterns(canary int32, salts []string) []pattern {
 			add(pattern{kind: kindHex, form: Hex, skip: uint8(len(before)), key: digits}) //nolint:gosec // At most 2.
 		}
 	}
-	t.hashes(salts, add)
 	return all
-}
-
-// hashes adds the patterns of hashes over the ways to write the term.
-func (t *term) hashes(salts []string, add func(pattern)) {
-	first, second := string(t.first), string(t.second)
-	plain := first + " " + second
-	whole := []string{
-		plain, strings.ToUpper(plain), string(title([]byte(plain))), string(title(t.first)) + " " + string(title(t.second)),
-		first + second, first + "+" + second, first + "%20" + second, first + "_" + second, first + "-" + second, plain + "\n",
-	}
-	for _, salt := range salts {
-		whole = append(whole, salt+plain, plain+salt, salt+first+second, first+second+salt)
-	}
-	for _, text := range whole {
-		addHashes(text, t.length(), add)
-	}
-	addHashes(first, len(first), add)
-	addHashes(second, len(second), add)
-}
-
-func addHashes(text string, chars int, add func(pattern)) {
-	m, s, l := md5.Sum([]byte(text)), sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)) //nolint:gosec // As above.
-	for _, h := range []struct {
-		name string
-		sum  []byte
-	}{{"md5", m[:]}, {"sha1", s[:]}, {"sha256", l[:]}} {
-		// Eight bytes are what a truncated hash keeps at least.
-		digits := hex.EncodeToString(h.sum)
-		n := uint8(chars) //nolint:gosec // At most two words.
-		add(pattern{kind: kindHash, form: h.name + "-raw", chars: n, key: h.sum[:8]})
-		add(pattern{kind: kindHashHex, form: h.name + "-hex", chars: n, key: []byte(digits[:16])})
-		add(pattern{kind: kindHash, form: h.name + "-base64", chars: n, key: []byte(base64.RawStdEncoding.EncodeToString(h.sum)[:10])})
-		if web := base64.RawURLEncoding.EncodeToString(h.sum)[:10]; web != base64.RawStdEncoding.EncodeToString(h.sum)[:10] {
-			add(pattern{kind: kindHash, form: h.name + "-base64", chars: n, key: []byte(web)})
-		}
-		if h.name == "md5" {
-			add(pattern{kind: kindHashHex, form: "md5-middle", chars: n, key: []byte(digits[8:24])})
-		}
-	}
 }
 
 // verify looks whether the pattern truly begins at b[i].
@@ -191,11 +145,15 @@ func (p *pattern) verify(t *term, b []byte, i int) (hit, bool) {
 		return p.inBase64(t, b, i)
 	case kindHex:
 		return p.inHex(t, b, i)
-	case kindHash:
+	case kindXORTerm:
+		return p.xorTerm(t, b, i)
+	case kindXORLiteral:
+		return p.xorLiteral(b, i)
+	case kindKey:
 		if !bytes.HasPrefix(b[i:], p.key) {
 			return hit{}, false
 		}
-	case kindHashHex, kindLiteral:
+	case kindHexKey, kindLiteral:
 		if matching(b[i:], p.key) < len(p.key) {
 			return hit{}, false
 		}

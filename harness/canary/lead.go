@@ -1,0 +1,3 @@
+package canary
+
+type leads struct{}
