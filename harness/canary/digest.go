@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"math/bits"
@@ -27,7 +28,7 @@ type digests struct {
 	all   []digest // by key
 	// bitmap says maybe; starts is the first of all in each of equal parts of
 	// the keys' range, in which hashes are spread evenly.
-	bitmap []uint64
+	bitmap []byte
 	shift  uint
 	starts []uint32
 	part   uint
@@ -74,14 +75,8 @@ func (d *digests) build() {
 	}
 	for i := range d.all {
 		h := d.all[i].key * multiplier >> d.shift
-		d.bitmap[h>>6] |= 1 << (h & 63)
+		d.bitmap[h>>3] |= 1 << (h & 7)
 	}
-}
-
-// maybe is false for a key that is surely none.
-func (d *digests) maybe(key uint64) bool {
-	h := key * multiplier >> d.shift
-	return d.bitmap[h>>6]&(1<<(h&63)) != 0
 }
 
 // lookup hands over every digest with this key.
@@ -98,12 +93,44 @@ func inHexForm(f *digestForm) string    { return f.hex }
 func inRawForm(f *digestForm) string    { return f.raw }
 func inBase64Form(f *digestForm) string { return f.base64 }
 
-// scanRaw looks for digests as they are.
-func (d *digests) scanRaw(b []byte, found func(hit)) {
-	for i := 0; i+digestBytes <= len(b); i++ {
-		if key := binary.BigEndian.Uint64(b[i:]); d.maybe(key) {
-			d.lookup(key, i, i+digestBytes, inRawForm, found)
+// highBits are set in a byte beyond ASCII.
+const highBits = 0x8080_8080_8080_8080
+
+// asciiPatterns are the patterns of those few digests that text can hold as
+// they are.
+func (d *digests) asciiPatterns() []pattern {
+	var out []pattern
+	for _, x := range d.all {
+		if x.key&highBits == 0 {
+			key := binary.BigEndian.AppendUint64(nil, x.key)
+			out = append(out, pattern{kind: kindKey, form: d.forms[x.form].raw, canary: x.canary, chars: x.chars, key: key})
 		}
+	}
+	return out
+}
+
+// scanRaw looks for digests as they are, but for those that are all ASCII.
+func (d *digests) scanRaw(b []byte, found func(hit)) {
+	bitmap, shift := d.bitmap, d.shift&63
+	i := 0
+	for i+16 <= len(b) {
+		q := b[i : i+16 : i+16]
+		if (binary.LittleEndian.Uint64(q)|binary.LittleEndian.Uint64(q[8:]))&highBits == 0 {
+			i += 8
+			continue
+		}
+		v0, v1 := binary.BigEndian.Uint64(q), binary.BigEndian.Uint64(q[1:])
+		v2, v3 := binary.BigEndian.Uint64(q[2:]), binary.BigEndian.Uint64(q[3:])
+		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
+		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+			for n, key := range [...]uint64{v0, v1, v2, v3} {
+				d.lookup(key, i+n, i+n+digestBytes, inRawForm, found)
+			}
+		}
+		i += 4
+	}
+	for ; i+digestBytes <= len(b); i++ {
+		d.lookup(binary.BigEndian.Uint64(b[i:]), i, i+digestBytes, inRawForm, found)
 	}
 }
 
@@ -113,62 +140,148 @@ const (
 	base64Digits = 11 // the last one tells four bits of the digest
 )
 
-// A class says what a character does to the digits gathered so far.
-type class struct {
-	// hexMask and base64Mask end a run where they are zero.
-	hexMask, base64Mask uint8
-	// hexCount and hexShift are 1 and 4 for a digit, 0 for a mark between digits.
-	hexCount, hexShift uint8
-	hexValue           uint8
-	base64Value        uint8
-}
+// longRun is how many digits in a row are a blob, which payload opens, rather
+// than a token with something before it. In a blob a digest is looked for only
+// where an encoder would have begun one.
+const longRun = 128
 
-var classes = func() (table [256]class) {
+// Values of characters that are no digits; a separator may stand between two.
+const (
+	noDigit   = 0xff
+	separator = 0x80
+)
+
+// base64Values are the digits of both alphabets (RFC 4648). A colon ends none
+// of the runs that scanText looks at.
+var base64Values = func() (values [256]byte) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	for i := range values {
+		values[i] = noDigit
+	}
 	for i := range len(alphabet) {
-		table[alphabet[i]].base64Mask, table[alphabet[i]].base64Value = 0xff, uint8(i) //nolint:gosec // At most 61.
+		values[alphabet[i]] = byte(i) //nolint:gosec // At most 61.
 	}
-	for _, m := range []struct {
-		c byte
-		v uint8
-	}{{'+', 62}, {'-', 62}, {'/', 63}, {'_', 63}} {
-		table[m.c].base64Mask, table[m.c].base64Value = 0xff, m.v
-	}
-	for i := range uint8(16) {
-		for _, c := range []byte{"0123456789abcdef"[i], "0123456789ABCDEF"[i]} {
-			table[c].hexMask, table[c].hexCount, table[c].hexShift, table[c].hexValue = 0xff, 1, 4, i
-		}
-	}
-	// A UUID has dashes, and bytes are often written with colons between.
-	for _, c := range []byte{'-', ':'} {
-		table[c].hexMask = 0xff
-	}
-	return table
+	values['+'], values['-'], values['/'], values['_'], values[':'] = 62, 62, 63, 63, separator
+	return values
 }()
 
-// scanText looks for digests in hex and in base64, in one pass over the text.
-func (d *digests) scanText(b []byte, found func(hit)) {
-	var hexKey, base64Key uint64
-	var hexRun, base64Run uint8
-	for i, c := range b {
-		k := &classes[c]
-		hexRun = (hexRun + k.hexCount) & k.hexMask
-		hexKey = hexKey<<(k.hexShift&7) | uint64(k.hexValue)
-		base64Run = (base64Run + 1) & k.base64Mask
-		// The first ten characters and four bits of the last.
-		key := base64Key<<4 | uint64(k.base64Value>>2)
-		base64Key = base64Key<<6 | uint64(k.base64Value)
-		if base64Run >= base64Digits {
-			base64Run = base64Digits
-			if d.maybe(key) {
-				d.lookup(key, i+1-base64Digits, i+1, inBase64Form, found)
-			}
+// hexValues are hex digits. A UUID has dashes between, and bytes are often
+// written with colons.
+var hexValues = func() (values [256]byte) {
+	for i := range values {
+		values[i] = noDigit
+	}
+	for i := range byte(16) {
+		values["0123456789abcdef"[i]], values["0123456789ABCDEF"[i]] = i, i
+	}
+	values['-'], values[':'] = separator, separator
+	return values
+}()
+
+// nextRun returns the next stretch of at least shortest digits and separators
+// from i on; from is len(b) when there is none. It looks at the last place that
+// a run would have first, and so passes over most of a text.
+func nextRun(b []byte, i int, values *[256]byte, shortest int) (from, to int) {
+	for end := i + shortest - 1; end < len(b); {
+		at := end
+		for at >= i && values[b[at]] != noDigit {
+			at--
 		}
-		if hexRun >= hexDigits && k.hexCount != 0 {
-			hexRun = hexDigits
-			if d.maybe(hexKey) {
-				d.lookup(hexKey, hexFrom(b, i), i+1, inHexForm, found)
+		if at >= i {
+			i = at + 1
+			end = at + shortest
+			continue
+		}
+		to = end + 1
+		for to < len(b) && values[b[to]] != noDigit {
+			to++
+		}
+		return i, to
+	}
+	return len(b), len(b)
+}
+
+// scanText looks for digests in hex and in base64.
+func (d *digests) scanText(b []byte, found func(hit)) {
+	for from, to := nextRun(b, 0, &base64Values, base64Digits); from < to; from, to = nextRun(b, to, &base64Values, base64Digits) {
+		run := b[from:to]
+		at, end := nextRun(run, 0, &hexValues, hexDigits)
+		if all := end - at; all == len(run) && all > longRun {
+			d.scanHex(b, from, to, found)
+			continue // hex alone, and too long to be base64 by chance
+		}
+		for at < end {
+			d.scanHex(b, from+at, from+end, found)
+			at, end = nextRun(run, end, &hexValues, hexDigits)
+		}
+		for from < to {
+			end := to
+			if colon := bytes.IndexByte(b[from:to], ':'); colon >= 0 {
+				end = from + colon
 			}
+			switch {
+			case end-from > longRun:
+				d.scanBase64Blob(b, from, end, found)
+			case end-from >= base64Digits:
+				d.scanBase64Token(b, from, end, found)
+			}
+			from = end + 1
+		}
+	}
+}
+
+func (d *digests) scanBase64Token(b []byte, from, to int, found func(hit)) {
+	bitmap, shift := d.bitmap, d.shift&63
+	var before uint64 // the last ten characters
+	for _, c := range b[from : from+base64Digits-1] {
+		before = before<<6 | uint64(base64Values[c])
+	}
+	for i, c := range b[from+base64Digits-1 : to] {
+		value := uint64(base64Values[c])
+		key := before<<4 | value>>2
+		before = before<<6 | value
+		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+			d.lookup(key, from+i, from+i+base64Digits, inBase64Form, found)
+		}
+	}
+}
+
+func (d *digests) scanBase64Blob(b []byte, from, to int, found func(hit)) {
+	bitmap, shift := d.bitmap, d.shift&63
+	four := func(q []byte) uint64 {
+		q = q[:4:4]
+		return uint64(base64Values[q[0]])<<18 | uint64(base64Values[q[1]])<<12 | uint64(base64Values[q[2]])<<6 | uint64(base64Values[q[3]])
+	}
+	first, second := four(b[from:]), four(b[from+4:])
+	for i := from + 8; i+4 <= to; i += 4 {
+		third := four(b[i:])
+		key := first<<40 | second<<16 | third>>8
+		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+			d.lookup(key, i-8, i+3, inBase64Form, found)
+		}
+		first, second = second, third
+	}
+}
+
+func (d *digests) scanHex(b []byte, from, to int, found func(hit)) {
+	bitmap, shift := d.bitmap, d.shift&63
+	var key uint64
+	digits, odd := 0, 0
+	if to-from > longRun {
+		odd = 1 // only whole bytes
+	}
+	for i, c := range b[from:to] {
+		value := hexValues[c]
+		if value == separator {
+			continue
+		}
+		digits++
+		key = key<<4 | uint64(value)
+		if digits&odd != 0 || digits < hexDigits {
+			continue
+		}
+		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+			d.lookup(key, hexFrom(b, from+i), from+i+1, inHexForm, found)
 		}
 	}
 }
@@ -176,7 +289,10 @@ func (d *digests) scanText(b []byte, found func(hit)) {
 // hexFrom is where the digits of a digest began that end at b[i].
 func hexFrom(b []byte, i int) int {
 	for n := 0; ; i-- {
-		if n += int(classes[b[i]].hexCount); n == hexDigits {
+		if hexValues[b[i]] != separator {
+			n++
+		}
+		if n == hexDigits {
 			return i
 		}
 	}

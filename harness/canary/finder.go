@@ -12,8 +12,8 @@ const maxSightings = 1000
 
 // A Finder searches for many canaries at once. It is safe for concurrent use.
 //
-// Every pattern begins with a window of six bytes that is looked up at every
-// place of the text; only where a bitmap says maybe is a pattern compared.
+// Every pattern begins with windows of five bytes, one of which is looked up at
+// every second place of the text; only where a bitmap says maybe is a pattern compared.
 // Hashes, which are by far the most, have a table of their own.
 type Finder struct {
 	canaries []Canary
@@ -56,8 +56,8 @@ func NewFinder(canaries []Canary, salts ...Salt) *Finder {
 			f.unsalted++
 		}
 	}
-	f.text, f.xor = newIndex(text), newIndex(xor)
 	f.digests.build()
+	f.text, f.xor = newIndex(append(text, f.digests.asciiPatterns()...), foldedWindow), newIndex(xor, xorWindow)
 	return f
 }
 
@@ -209,7 +209,7 @@ func (s *search) node(where, prefix string, n *payload.Node) []placed {
 // name searches the name of a field, once for each canary and form: the name
 // of an object is in the path of all that it holds.
 func (s *search) name(where, path, name string) []placed {
-	if len(name) < windowBytes {
+	if len(name) < patternBytes {
 		return nil
 	}
 	hits := slices.DeleteFunc(s.f.hits([]byte(name)), func(h hit) bool {

@@ -1,21 +1,33 @@
 package canary
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
-	"sort"
+	"slices"
 )
 
-// An index finds the patterns whose window a place of the text may have: first
-// a bitmap says maybe, then an open hash table says which.
+// An index finds the patterns that may begin at a place of the text: first a
+// bitmap says maybe, then an open hash table says which.
+//
+// Every pattern is entered by two windows, one byte apart, so that only every
+// second place of the text need be looked at.
 type index struct {
-	patterns []pattern // by window
-	bitmap   []uint64
+	patterns []pattern
+	entries  []entry // by window
+	bitmap   []byte
 	shift    uint
-	// slots leads from a window to its first pattern; patterns of one window are
-	// neighbours.
+	// slots leads from a window to its first entry.
 	slots []slot
 	mask  uint64
+}
+
+// An entry says that a window may belong to a pattern that begins at it, or
+// one byte before.
+type entry struct {
+	window  uint64
+	pattern int32
+	before  int32
 }
 
 type slot struct {
@@ -25,49 +37,72 @@ type slot struct {
 }
 
 const (
-	windowBytes = 6
-	foldMask    = 0x2020_2020_2020_2020
-	windowMask  = 1<<(8*windowBytes) - 1
-	multiplier  = 0x9E37_79B9_7F4A_7C15
+	// windowBytes is the length of a window; with stride windows of it, it is the
+	// shortest pattern.
+	windowBytes  = 5
+	stride       = 2
+	patternBytes = windowBytes + stride - 1
+
+	foldMask   = 0x2020_2020_2020_2020
+	multiplier = 0x9E37_79B9_7F4A_7C15
+	// The shifts leave the bytes of a window, and its differences.
+	windowShift = 64 - 8*windowBytes
+	xorShift    = windowShift + 8
 )
+
+// foldedWindow is the first bytes of eight, letters in lower case.
+func foldedWindow(v uint64) uint64 { return (v | foldMask) << windowShift }
+
+// xorWindow is the differences of neighbours among the first bytes of eight.
+func xorWindow(v uint64) uint64 { return (v ^ v>>8) << xorShift }
 
 // newBitmap makes a bitmap for 2^size keys, and the shift that leaves as many
 // bits of a product as it needs. A false maybe costs as much as fifty true
 // noes, so there are 64 bits a key while that stays in a core's own cache.
-func newBitmap(size int) ([]uint64, uint) {
-	const least, cached = 15, 21
+func newBitmap(size int) ([]byte, uint) {
+	const least, cached = 18, 21
 	logBits := max(size+6, least)
 	if logBits > cached {
 		logBits = max(size+4, cached)
 	}
-	return make([]uint64, 1<<logBits/64), uint(64 - logBits) //nolint:gosec // Memory bounds logBits far below 64.
+	return make([]byte, 1<<logBits/8), uint(64 - logBits) //nolint:gosec // Memory bounds logBits far below 64.
 }
 
-func newIndex(patterns []pattern) index {
+// newIndex makes an index of patterns, of which window gives the window of
+// eight bytes.
+func newIndex(patterns []pattern, window func(uint64) uint64) index {
 	x := index{patterns: patterns}
-	sort.SliceStable(patterns, func(a, b int) bool { return patterns[a].window < patterns[b].window })
-	windows := 0
 	for i := range patterns {
-		if i == 0 || patterns[i].window != patterns[i-1].window {
+		for before := range int32(stride) {
+			w := window(load(patterns[i].key[int(patterns[i].head)+int(before):]))
+			x.entries = append(x.entries, entry{window: w, pattern: int32(i), before: before}) //nolint:gosec // Memory bounds the number of patterns far below.
+		}
+	}
+	slices.SortFunc(x.entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.window, b.window), cmp.Compare(a.pattern, b.pattern), cmp.Compare(a.before, b.before))
+	})
+	windows := 0
+	for i := range x.entries {
+		if i == 0 || x.entries[i].window != x.entries[i-1].window {
 			windows++
 		}
 	}
 	size := bits.Len(uint(windows)) //nolint:gosec // A count.
 	x.bitmap, x.shift = newBitmap(size)
 	x.slots, x.mask = make([]slot, 1<<(size+1)), 1<<(size+1)-1
-	for i := 0; i < len(patterns); {
+	for i := 0; i < len(x.entries); {
 		j := i
-		for j < len(patterns) && patterns[j].window == patterns[i].window {
+		w := x.entries[i].window
+		for j < len(x.entries) && x.entries[j].window == w {
 			j++
 		}
-		w := patterns[i].window
 		h := w * multiplier >> x.shift
-		x.bitmap[h>>6] |= 1 << (h & 63)
+		x.bitmap[h>>3] |= 1 << (h & 7)
 		at := (w * multiplier >> 20) & x.mask
 		for x.slots[at].count != 0 {
 			at = (at + 1) & x.mask
 		}
-		x.slots[at] = slot{window: w, first: int32(i), count: int32(j - i)} //nolint:gosec // Memory bounds the number of patterns far below.
+		x.slots[at] = slot{window: w, first: int32(i), count: int32(j - i)} //nolint:gosec // As above.
 		i = j
 	}
 	return x
@@ -75,52 +110,95 @@ func newIndex(patterns []pattern) index {
 
 // maybe is false for a window that is surely none.
 func (x *index) maybe(w uint64) bool {
-	h := w * multiplier >> x.shift
-	return x.bitmap[h>>6]&(1<<(h&63)) != 0
+	h := w * multiplier >> (x.shift & 63)
+	return x.bitmap[h>>3]>>(h&7)&1 != 0
 }
 
-// of returns the patterns that begin with a window.
-func (x *index) of(w uint64) []pattern {
+// of returns what may begin with a window, or one byte before it.
+func (x *index) of(w uint64) []entry {
+	if !x.maybe(w) {
+		return nil
+	}
 	for at := (w * multiplier >> 20) & x.mask; x.slots[at].count != 0; at = (at + 1) & x.mask {
 		if s := x.slots[at]; s.window == w {
-			return x.patterns[s.first : s.first+s.count]
+			return x.entries[s.first : s.first+s.count]
 		}
 	}
 	return nil
 }
 
-// foldedWindow is the first six bytes of eight, letters in lower case.
-func foldedWindow(v uint64) uint64 { return (v | foldMask) & windowMask }
+// load returns the first eight bytes of b, little-endian, zeros for none.
+func load(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.LittleEndian.Uint64(b)
+	}
+	var v [8]byte
+	copy(v[:], b)
+	return binary.LittleEndian.Uint64(v[:])
+}
 
 // scan hands over every hit in b.
 func (f *Finder) scan(b []byte, found func(hit)) {
-	if len(b) < windowBytes || len(f.text.patterns) == 0 {
+	if len(b) < patternBytes || len(f.canaries) == 0 {
 		return
 	}
-	i := 0
-	for ; i+8 <= len(b); i++ {
-		v := binary.LittleEndian.Uint64(b[i:])
-		if w := foldedWindow(v); f.text.maybe(w) {
-			f.lookup(&f.text, b, i, w, found)
-		}
-		if w := xorWindow(v); f.xor.maybe(w) {
-			f.lookup(&f.xor, b, i, w, found)
-		}
-	}
-	for ; i+windowBytes <= len(b); i++ {
-		v := load(b[i:])
-		f.lookup(&f.text, b, i, foldedWindow(v), found)
-		f.lookup(&f.xor, b, i, xorWindow(v), found)
-	}
+	f.scanFolded(b, found)
+	f.scanXOR(b, found)
 	f.digests.scanRaw(b, found)
 	f.digests.scanText(b, found)
 }
 
+// scanFolded looks for text. Four windows at a time keep a core's multipliers
+// busy, which one at a time does not; scanXOR and scanRaw do the same.
+func (f *Finder) scanFolded(b []byte, found func(hit)) {
+	bitmap, shift := f.text.bitmap, f.text.shift&63
+	i := 0
+	for ; i+16 <= len(b); i += 4 * stride {
+		q := b[i : i+16 : i+16]
+		v0, v1 := foldedWindow(binary.LittleEndian.Uint64(q)), foldedWindow(binary.LittleEndian.Uint64(q[2:]))
+		v2, v3 := foldedWindow(binary.LittleEndian.Uint64(q[4:])), foldedWindow(binary.LittleEndian.Uint64(q[6:]))
+		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
+		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+			f.lookup(&f.text, b, i, v0, found)
+			f.lookup(&f.text, b, i+2, v1, found)
+			f.lookup(&f.text, b, i+4, v2, found)
+			f.lookup(&f.text, b, i+6, v3, found)
+		}
+	}
+	for ; i+windowBytes <= len(b); i += stride {
+		f.lookup(&f.text, b, i, foldedWindow(load(b[i:])), found)
+	}
+}
+
+// scanXOR looks for text under one byte.
+func (f *Finder) scanXOR(b []byte, found func(hit)) {
+	bitmap, shift := f.xor.bitmap, f.xor.shift&63
+	i := 0
+	for ; i+16 <= len(b); i += 4 * stride {
+		q := b[i : i+16 : i+16]
+		v0, v1 := xorWindow(binary.LittleEndian.Uint64(q)), xorWindow(binary.LittleEndian.Uint64(q[2:]))
+		v2, v3 := xorWindow(binary.LittleEndian.Uint64(q[4:])), xorWindow(binary.LittleEndian.Uint64(q[6:]))
+		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
+		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+			f.lookup(&f.xor, b, i, v0, found)
+			f.lookup(&f.xor, b, i+2, v1, found)
+			f.lookup(&f.xor, b, i+4, v2, found)
+			f.lookup(&f.xor, b, i+6, v3, found)
+		}
+	}
+	for ; i+windowBytes <= len(b); i += stride {
+		f.lookup(&f.xor, b, i, xorWindow(load(b[i:])), found)
+	}
+}
+
 func (f *Finder) lookup(x *index, b []byte, i int, w uint64, found func(hit)) {
-	all := x.of(w)
-	for k := range all {
-		p := &all[k]
-		if h, ok := p.verify(&f.terms[p.canary], b, i); ok {
+	for _, e := range x.of(w) {
+		p := &x.patterns[e.pattern]
+		at := i - int(e.before)
+		if at < 0 {
+			continue
+		}
+		if h, ok := p.verify(&f.terms[p.canary], b, at); ok {
 			h.canary = p.canary
 			found(h)
 		}

@@ -11,7 +11,7 @@ import (
 
 // ShortestText is how many bytes a text must have to be searched: a shorter
 // one is found by chance.
-const ShortestText = windowBytes
+const ShortestText = patternBytes
 
 // withoutMarks is a text without the marks that normal forms differ by.
 func withoutMarks(text string) string {
@@ -94,10 +94,10 @@ func literal(text string, canary int32) []pattern {
 	}
 	var all []pattern
 	add := func(p pattern) {
-		if len(p.key) < windowBytes {
+		if len(p.key) < patternBytes {
 			return
 		}
-		p.canary, p.window = canary, windowOf(p.key)
+		p.canary = canary
 		p.chars = uint8(min(len(text), 255)) //nolint:gosec // Bounded here.
 		all = append(all, p)
 	}

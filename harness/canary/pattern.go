@@ -14,7 +14,7 @@ type term struct{ first, second []byte }
 func newTerm(s string) (term, bool) {
 	first, second, ok := strings.Cut(s, " ")
 	for _, w := range []string{first, second} {
-		if len(w) < windowBytes {
+		if len(w) < patternBytes {
 			return term{}, false
 		}
 		for _, c := range []byte(w) {
@@ -47,7 +47,6 @@ const (
 
 // A pattern is one way in which a canary may begin.
 type pattern struct {
-	window uint64
 	canary int32
 	kind   patternKind
 	// skip is, for base64, how many characters the first whole group of four is
@@ -57,11 +56,11 @@ type pattern struct {
 	lost uint8
 	// chars is how much of the term a key stands for.
 	chars uint8
-	form  string
-	key   []byte
+	// head is how many bytes of the key stand before what is looked up.
+	head uint8
+	form string
+	key  []byte
 }
-
-func windowOf(b []byte) uint64 { return foldedWindow(load(b)) }
 
 func reversed(b []byte) []byte {
 	out := slices.Clone(b)
@@ -88,7 +87,6 @@ func (t *term) patterns(canary int32) []pattern {
 	var all []pattern
 	add := func(p pattern) {
 		p.canary = canary
-		p.window = windowOf(p.key)
 		all = append(all, p)
 	}
 	add(pattern{kind: kindFirst, form: Plain, key: t.first})
@@ -164,7 +162,7 @@ func (p *pattern) verify(t *term, b []byte, i int) (hit, bool) {
 // words reads the first word, or its beginning, and what follows of the second.
 func (t *term) words(b []byte, i int) (hit, bool) {
 	n := matching(b[i:], t.first)
-	if n < windowBytes {
+	if n < patternBytes {
 		return hit{}, false
 	}
 	end, chars := i+n, n

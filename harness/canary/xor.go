@@ -5,12 +5,6 @@ import "bytes"
 // A byte-wise XOR by one key leaves the differences of neighbours as they are,
 // so one search for differences finds a text under each of 255 keys.
 
-// The differences of six neighbours, in the low bytes of a window.
-const xorMask = 1<<(8*(windowBytes-1)) - 1
-
-// xorWindow is the differences at the beginning of eight bytes of text.
-func xorWindow(v uint64) uint64 { return (v ^ v>>8) & xorMask }
-
 // shortestXOR is how many bytes a text that is no minted term must have: the
 // differences of digits tell little.
 const shortestXOR = 10
@@ -19,8 +13,7 @@ const shortestXOR = 10
 // because the first one may be a capital.
 func (t *term) xorPatterns(canary int32) []pattern {
 	return []pattern{{
-		kind: kindXORTerm, form: XOR, canary: canary, window: xorWindow(load(t.first[1:])),
-		key: bytes.Join([][]byte{t.first, t.second}, []byte(" ")),
+		kind: kindXORTerm, form: XOR, canary: canary, head: 1, key: bytes.Join([][]byte{t.first, t.second}, []byte(" ")),
 	}}
 }
 
@@ -29,17 +22,8 @@ func literalXOR(text []byte, canary int32, chars int) []pattern {
 		return nil
 	}
 	return []pattern{{
-		kind: kindXORLiteral, form: XOR, canary: canary, window: xorWindow(load(text)), key: text, chars: uint8(min(chars, 255)), //nolint:gosec // Bounded here.
+		kind: kindXORLiteral, form: XOR, canary: canary, key: text, chars: uint8(min(chars, 255)), //nolint:gosec // Bounded here.
 	}}
-}
-
-// load returns the first eight bytes of b, little-endian, zeros for none.
-func load(b []byte) uint64 {
-	var v uint64
-	for i, c := range b[:min(len(b), 8)] {
-		v |= uint64(c) << (8 * i)
-	}
-	return v
 }
 
 // xorTerm reads a term under one key, of which b[i] is the second letter.
