@@ -64,7 +64,8 @@ func (t *term) spellings() []spelling {
 	var out []spelling
 	for _, text := range []string{
 		plain, first + second, first + "+" + second, first + "%20" + second, first + "_" + second, first + "-" + second, first + "." + second,
-		strings.ToUpper(plain), string(title([]byte(plain))), string(title(t.first)) + " " + string(title(t.second)), plain + "\n",
+		strings.ToUpper(plain), string(title([]byte(plain))), string(title(t.first)) + " " + string(title(t.second)), strings.ToUpper(first + second),
+		plain + "\n",
 	} {
 		out = append(out, spelling{text, t.length()})
 	}
@@ -231,7 +232,7 @@ func shadowed(h hit, all []hit) bool {
 			return false
 		}
 	}
-	const longest = 2 * sha512.Size
+	const longest = 3 * sha512.Size // with a mark between bytes
 	return slices.ContainsFunc(all, func(o hit) bool {
 		return o.canary == h.canary && o.from < h.from && o.from+longest > h.from &&
 			(o.form == name+"-hex" || o.form == name+"-raw" || o.form == name+"-base64")

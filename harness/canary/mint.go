@@ -72,8 +72,12 @@ func Mint(r *rand.Rand, field string) (planted, sham Canary) {
 // readable is true when the two words pass for text: a term that looked like
 // a token would turn every place that holds it into one.
 func readable(first, second string) bool {
-	return payload.Peel([]byte(first+" "+second), "").Kind == payload.KindText &&
-		payload.Peel([]byte(first+second), "").Kind == payload.KindText
+	for _, between := range []string{" ", "", "-", "."} {
+		if payload.Peel([]byte(first+between+second), "").Kind != payload.KindText {
+			return false
+		}
+	}
+	return true
 }
 
 func id(r *rand.Rand) string { return fmt.Sprintf("%016x", r.Uint64()) }
