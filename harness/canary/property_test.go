@@ -2,7 +2,6 @@ package canary_test
 
 import (
 	"bytes"
-	"compress/flate"
 	"compress/zlib"
 	"encoding/base64"
 	"encoding/hex"
@@ -16,7 +15,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/offproof/offproof/capture"
 	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/harness/canary"
 )
@@ -111,93 +109,6 @@ func TestRandomCompositionsAreFound(t *testing.T) {
 	}
 }
 
-// clean makes one message of traffic that holds no canary.
-func clean(r *rand.Rand, words []string) capture.Exchange {
-	text := func(n int) string {
-		var b strings.Builder
-		for range n {
-			b.WriteString(words[r.IntN(len(words))])
-			b.WriteByte(" ,.\n&=/-_+"[r.IntN(10)])
-		}
-		return b.String()
-	}
-	random := func(n int) []byte {
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = byte(r.Uint32())
-		}
-		return b
-	}
-	letters := func(n int) string {
-		b := random(n)
-		for i, c := range b {
-			b[i] = 'a' + c%26
-		}
-		return string(b)
-	}
-	const size = 16 << 10
-	body := ""
-	switch r.IntN(8) {
-	case 0:
-		body = string(random(size))
-	case 1:
-		body = base64.StdEncoding.EncodeToString(random(size))
-	case 2:
-		body = hex.EncodeToString(random(size))
-	case 3:
-		body = text(size / 6)
-	case 4:
-		body = letters(size)
-	case 5:
-		body = fmt.Sprintf(`{"url":"https://%s.example/%s?q=%s","token":"%x","words":%q}`, letters(8), letters(20), letters(16), random(32), text(2000))
-	case 6:
-		body = "a=" + url.QueryEscape(text(1000)) + "&b=" + url.QueryEscape(base64.StdEncoding.EncodeToString(random(size/2)))
-	case 7:
-		var b strings.Builder
-		for b.Len() < size {
-			b.WriteString(letters(3+r.IntN(10)) + " ")
-		}
-		body = b.String()
-	}
-	return request(body, "User-Agent", "Mozilla/5.0 (Linux; Android 9)", "Referer", "https://"+letters(10)+".example/"+letters(7)+"?q="+letters(8)+"+"+letters(8))
-}
-
-// vocabulary is minted like canaries, so that clean text is as much like a
-// term as text can be without being one.
-func vocabulary(r *rand.Rand, n int) []string {
-	words := strings.Fields(`the of and to in is that for it as was with be by on not he his but at are this have from or had an they
-		which one you were all her she there would their we him been has when who will no more if out so up said what its about than
-		into them can only other time new some could these two may first then do any like my now over such our man me even most made
-		after also did many off before must well back through years where much your way down should because long each just state people
-		search browser incognito settings privacy privacyaccept improve statistics collection aggregated network language duckduckgo google`)
-	for range n {
-		c, _ := canary.Mint(r, "query")
-		words = append(words, strings.Fields(c.Term)...)
-	}
-	return words
-}
-
-func TestCleanTrafficShowsNothing(t *testing.T) {
-	const total = 50 << 20
-	r := source(21)
-	var planted []canary.Canary
-	for range 100 {
-		c, sham := canary.Mint(r, "query")
-		planted = append(planted, c, sham)
-	}
-	words := vocabulary(source(22), 500)
-	finder := canary.NewFinder(planted)
-	var searched int
-	for searched < total {
-		ex := clean(r, words)
-		searched += len(ex.RequestBody)
-		for _, s := range finder.Find(payload.Request(ex)) {
-			t.Errorf("%s of %q at %s %q: %q", s.Form, s.Canary.Term, s.Where, s.Path, s.Excerpt)
-		}
-	}
-	t.Logf("searched %d bytes for %d terms", searched, len(planted))
-}
-
 // Hostile text that is nearly a term everywhere must not cost much more than
 // any other: the search would otherwise be a way to stop the tool.
 func TestNearMissesAreCheap(t *testing.T) {
@@ -241,49 +152,4 @@ func FuzzFind(f *testing.F) {
 			t.Errorf("a plain term was missed in %q", body)
 		}
 	})
-}
-
-// BenchmarkFindRaw searches text as phones send it for many canaries; compare
-// the bytes per second of the cases with one another.
-func BenchmarkFindRaw(b *testing.B) {
-	r := source(31)
-	words := vocabulary(source(32), 100)
-	var text bytes.Buffer
-	for text.Len() < 8<<20 {
-		text.Write(clean(r, words).RequestBody)
-	}
-	// A canary has about 150 patterns, so 60 canaries have some 9,000.
-	for _, n := range []int{1, 10, 60, 8000} {
-		var planted []canary.Canary
-		for range n {
-			c, _ := canary.Mint(r, "query")
-			planted = append(planted, c)
-		}
-		finder := canary.NewFinder(planted)
-		b.Run(fmt.Sprintf("%d canaries", n), func(b *testing.B) {
-			b.SetBytes(int64(text.Len()))
-			for b.Loop() {
-				finder.FindRaw(text.Bytes())
-			}
-		})
-	}
-	b.Run("bytes.Contains of one", func(b *testing.B) {
-		b.SetBytes(int64(text.Len()))
-		for b.Loop() {
-			if bytes.Contains(text.Bytes(), []byte(term)) {
-				b.Fatal("found")
-			}
-		}
-	})
-}
-
-func BenchmarkFind(b *testing.B) {
-	c, sham := canary.Mint(source(1), "query")
-	finder := canary.NewFinder([]canary.Canary{c, sham})
-	doc := strings.Repeat(`{"event":"page_load_event_finish","properties":{"url":"https://example.com/a/b?c=d","$os":"Android","uuid":"0b5c2a7e-6d1f-4a3c-9b5e-1f2d3c4b5a69"}},`, 200)
-	body := "gzip=1&data_list=" + url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(compress(b, func(w io.Writer) io.WriteCloser { f, _ := flate.NewWriter(w, 1); return f }, "["+doc+"{}]"))))
-	b.SetBytes(int64(len(doc)))
-	for b.Loop() {
-		finder.Find(payload.Request(request(body)))
-	}
 }
