@@ -32,6 +32,7 @@ var packages = map[string]string{
 	"capinfos": "wireshark-common",
 	"editcap":  "wireshark-common",
 	"node":     "nodejs",
+	"rg":       "ripgrep",
 }
 
 // Require returns the path of a program. Where there is none it skips the test,
