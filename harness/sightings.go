@@ -73,6 +73,33 @@ func (v *view) sightings(o *Observation) (found, pageBorne []Sighting) {
 	return found, pageBorne
 }
 
+// saltsOf are what hashes in these observations may be made with: the claim's
+// apps, the phone's identifiers, and every hour and day from the first window to
+// the last.
+func saltsOf(all []*Observation) []canary.Salt {
+	var facts canary.Facts
+	for _, o := range all {
+		for _, app := range slices.Concat(o.Claim.Scope.Apps, o.Claim.Scope.Delegates) {
+			if !slices.Contains(facts.Packages, app) {
+				facts.Packages = append(facts.Packages, app)
+			}
+		}
+		for _, id := range o.Identifiers {
+			if !slices.Contains(facts.Devices, id.Term) {
+				facts.Devices = append(facts.Devices, id.Term)
+			}
+		}
+		from, to := o.span()
+		if !from.IsZero() && (facts.From.IsZero() || from.Before(facts.From)) {
+			facts.From = from
+		}
+		if to.After(facts.To) {
+			facts.To = to
+		}
+	}
+	return canary.Salts(facts)
+}
+
 // charged says whether a sighting belongs to this observation. A planted term
 // belongs to the observation that planted it, however late it turns up.
 func (v *view) charged(m *message, c canary.Canary, o *Observation) bool {

@@ -182,7 +182,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 	}
 	terms = append(terms, ev.Known...)
-	finder := canary.NewFinder(terms)
+	finder := canary.NewFinder(terms, saltsOf(all)...)
 
 	// What an instrument's own app sends on the wire is anybody's.
 	carriers := map[int]bool{}

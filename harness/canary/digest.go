@@ -62,7 +62,7 @@ func (d *digests) build() {
 	})
 	d.all = slices.CompactFunc(d.all, func(a, b digest) bool { return a.key == b.key && a.canary == b.canary && a.form == b.form })
 	d.all = slices.Clip(d.all)
-	size := bits.Len(uint(len(d.all))) //nolint:gosec // A count.
+	size := bits.Len(uint(len(d.all)))
 	d.bitmap, d.shift = newBitmap(size)
 	d.part = uint(64 - size) //nolint:gosec // Memory bounds size far below 64.
 	d.starts = make([]uint32, 1<<size+1)
@@ -159,7 +159,7 @@ var base64Values = func() (values [256]byte) {
 		values[i] = noDigit
 	}
 	for i := range len(alphabet) {
-		values[alphabet[i]] = byte(i) //nolint:gosec // At most 61.
+		values[alphabet[i]] = byte(i)
 	}
 	values['+'], values['-'], values['/'], values['_'], values[':'] = 62, 62, 63, 63, separator
 	return values

@@ -47,7 +47,7 @@ var hashings = []hashing{
 const digestBytes = 8
 
 // maxSalted bounds the salted hashes of one finder, at some 24 bytes each.
-const maxSalted = 2 << 20
+const maxSalted = 1 << 20
 
 // A spelling is one way to write a text before it is hashed, and how many
 // characters of the canary it tells.
@@ -156,7 +156,7 @@ func (h *hasher) plain(canary int32, spellings []spelling) {
 }
 
 // separators stand between a salt and what is hashed with it.
-var separators = []string{"", ":", "_", "|", "-"}
+var separators = []string{"", ":", "_"}
 
 // saltedTexts is how many spellings are tried with salts, the likeliest first.
 const saltedTexts = 2

@@ -22,8 +22,8 @@ type Salt struct {
 type Facts struct {
 	// Packages are names of apps that may send, such as "com.android.browser".
 	Packages []string
-	// Devices are identifiers of the phone. Each is tried as it is, in lower and
-	// in upper case, and without its marks.
+	// Devices are identifiers of the phone. Each is tried as it is, and without
+	// its marks in lower and in upper case.
 	Devices []string
 	// From and To span the time in which a hash may have been made, by the
 	// phone's clock and in its zone. Salts by time are left out where From is zero.
@@ -126,7 +126,7 @@ func devices(ids []string) []string {
 	seen := map[string]bool{}
 	for _, id := range ids {
 		bare := withoutMarks(id)
-		for _, text := range []string{id, strings.ToLower(id), strings.ToUpper(id), bare, strings.ToLower(bare), strings.ToUpper(bare)} {
+		for _, text := range []string{id, strings.ToLower(bare), strings.ToUpper(bare)} {
 			if text != "" && !seen[text] {
 				seen[text] = true
 				out = append(out, text)
