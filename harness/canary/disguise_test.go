@@ -151,10 +151,10 @@ func outers() []wrapper {
 	)
 }
 
-// headerless is true for compression that begins with no mark: where it gives
-// no readable text, nothing proves that it was opened as it was made.
-func headerless(inner, outer string) bool {
-	return outer == "deflate" || strings.Contains(inner+outer, "brotli")
+// unproven are compressions that begin with no mark, of what is no readable text
+// of some length: nothing proves that they were opened as they were made.
+var unproven = []string{
+	"no dashes in deflate", "gzip in deflate", "UTF-16 in deflate", "raw bytes of a UUID in deflate", "UTF-16 in brotli and base64",
 }
 
 // unread is true when something in the body could not be read, so that it
@@ -199,7 +199,7 @@ func TestEveryDisguiseIsFoundInEveryOther(t *testing.T) {
 					found = found || s.Whole() && slices.Contains(inner.forms, s.Form)
 					seen = append(seen, s.Form+" at "+s.Path)
 				}
-				if !found && headerless(inner.name, outer.name) && unread(parts) {
+				if !found && slices.Contains(unproven, inner.name+" in "+outer.name) && unread(parts) {
 					left++
 					continue
 				}
@@ -208,6 +208,6 @@ func TestEveryDisguiseIsFoundInEveryOther(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%d encodings of %q in %d others; %d compressed without a header stay opaque", known, c.Term, len(outers()), left)
+		t.Logf("%d encodings of %q in %d others; %d without a mark stay opaque", known, c.Term, len(outers()), left)
 	}
 }
