@@ -3,6 +3,9 @@
 //
 // The list never decides that something is a leak; a planted term at a host
 // that no list knows is a leak all the same. It names parties and purposes.
+//
+// Lists of others (hosts files, filter lists, Exodus Privacy's trackers) can be
+// added; they add, and never take away what the built-in list calls a collector.
 package collector
 
 // Purpose says what a host or path is for.
@@ -38,4 +41,6 @@ type Indicator struct {
 // A List is a set of indicators. It is safe for concurrent use.
 type List struct {
 	indicators []Indicator
+	// byHost holds them by their hosts, longest path first.
+	byHost map[string][]Indicator
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"slices"
 	"strings"
@@ -116,9 +117,11 @@ func (l *List) Match(host, path string) (Indicator, bool) {
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
-	for _, in := range l.indicators {
-		if below(host, in.Host) && under(path, in.Path) {
-			return in, true
+	for zone := range zones(host) {
+		for _, in := range l.byHost[zone] {
+			if under(path, in.Path) {
+				return in, true
+			}
 		}
 	}
 	return Indicator{}, false
@@ -127,13 +130,24 @@ func (l *List) Match(host, path string) (Indicator, bool) {
 // Owner returns the organisation that operates a host, empty when no entry
 // says so.
 func (l *List) Owner(host string) string {
-	host = withoutPort(normalHost(host))
-	for _, in := range l.indicators {
-		if below(host, in.Host) {
-			return in.Organisation
+	for zone := range zones(withoutPort(normalHost(host))) {
+		if all := l.byHost[zone]; len(all) > 0 {
+			return all[0].Organisation
 		}
 	}
 	return ""
+}
+
+// zones yields a host and the names above it, longest first.
+func zones(host string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for host != "" {
+			if !yield(host) {
+				return
+			}
+			_, host, _ = strings.Cut(host, ".")
+		}
+	}
 }
 
 // Organisations returns the parties of the list, sorted.
@@ -157,7 +171,8 @@ func (l *List) Of(organisation string) []Indicator {
 	return own
 }
 
-// sort puts the entries in the order in which Match tries them.
+// sort puts the entries in the order in which Match tries them, and finds them by
+// their hosts.
 func (l *List) sort() {
 	slices.SortStableFunc(l.indicators, func(a, b Indicator) int {
 		return cmp.Or(
@@ -167,12 +182,10 @@ func (l *List) sort() {
 			cmp.Compare(a.Path, b.Path),
 		)
 	})
-}
-
-// below is true when host is zone or a name below it.
-func below(host, zone string) bool {
-	rest, ok := strings.CutSuffix(host, zone)
-	return ok && (rest == "" || rest[len(rest)-1] == '.')
+	l.byHost = map[string][]Indicator{}
+	for _, in := range l.indicators {
+		l.byHost[in.Host] = append(l.byHost[in.Host], in)
+	}
 }
 
 // under is true when path is prefix or continues it at the end of a segment.
