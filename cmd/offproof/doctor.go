@@ -52,6 +52,9 @@ func doctor(ctx context.Context, out io.Writer, path string) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "farm      %s\nstate     %s\nevidence  %s\npace      %g, floor %s\n", farm.Path, farm.State, farm.Evidence, farm.Pace, farm.Floor)
+	for _, line := range r.Lists {
+		fmt.Fprintf(&b, "lists     %s\n", line)
+	}
 	healthy := true
 	for _, server := range farm.Servers {
 		ask, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -63,6 +63,8 @@ type Farm struct {
 	Gateway []string
 	// Lab is the laboratory's own server, nil where there is none.
 	Lab *harness.Lab
+	// Collectors are the absolute paths of lists that are added to the built-in one.
+	Collectors []string
 	// Pace multiplies every delay; Floor is the shortest quiet window, before
 	// the pace.
 	Pace  float64
@@ -189,6 +191,8 @@ type farmFile struct {
 		IPv4 yaml.Node `yaml:"ipv4"`
 		IPv6 yaml.Node `yaml:"ipv6"`
 	} `yaml:"lab"`
+	Collectors yaml.Node `yaml:"collectors"`
+
 	Pace     yaml.Node `yaml:"pace"`
 	Floor    yaml.Node `yaml:"floor"`
 	State    yaml.Node `yaml:"state"`
@@ -322,6 +326,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 			}
 		}
 	}
+	p.collectors(&file.Collectors, f)
 	if n := &file.Pace; n.Kind != 0 {
 		if err := n.Decode(&f.Pace); err != nil || !(f.Pace > 0 && f.Pace <= 100) {
 			p.fail(n, "pace %q must be a number above 0; 1 on real phones", n.Value)

@@ -38,8 +38,10 @@ const restorePause = 500 * time.Millisecond
 // A Rig is a farm that is in use.
 type Rig struct {
 	Farm *Farm
-	// Collectors is the list of who collects.
+	// Collectors is the list of who collects; Lists says what was made of the lists
+	// that the farm adds to the built-in one, in words.
 	Collectors *collector.List
+	Lists      []string
 	// Repair is true where a phone that cannot be used is to be mended at its
 	// lease and after it, which may restart it and its ADB server.
 	Repair bool
@@ -64,6 +66,9 @@ func New(f *Farm) (*Rig, error) {
 		if !r.roots.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("rig: read uplink roots of %s: %s holds no PEM certificate", f.Path, f.Uplink.Roots)
 		}
+	}
+	if err := r.addCollectors(); err != nil {
+		return nil, err
 	}
 	for _, dir := range []string{r.locks(), r.journals()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
