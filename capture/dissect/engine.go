@@ -42,6 +42,10 @@ type engine struct {
 	pending int   // bytes that wait behind holes, in all streams
 	stored  int64 // bytes of bodies that were kept
 	inFile  *KeyLog
+	conns   []*quicConn
+	ids     map[string]*quicConn // by a connection id of the server's
+	idSizes [maxIDSize + 1]bool  // that there are among them
+	plain   []byte               // for the contents of a packet
 	unfit   int // directions that the secrets at hand did not open
 	full    bool
 }
@@ -342,6 +346,7 @@ func (e *engine) finish() *Capture {
 	for _, f := range e.order {
 		e.flush(f)
 	}
+	e.endQUIC()
 	names := e.dns.names()
 	if e.rest != nil {
 		e.order = append(e.order, e.rest)

@@ -1,5 +1,7 @@
 package dissect
 
+import "encoding/binary"
+
 // Hello is what tests see of a ClientHello.
 type Hello struct {
 	ServerName, JA4 string
@@ -19,39 +21,62 @@ func ParseHello(b []byte) (Hello, bool) {
 }
 
 // InitialKeys derives the client's keys for QUIC Initial packets.
-func InitialKeys(dcid string, version uint32) (iv []byte, mask func(sample []byte) []byte, err error) {
-	d := &datagrams{}
-	if err := d.keys(dcid, version); err != nil {
-		return nil, nil, err
-	}
-	return d.iv, func(sample []byte) []byte {
-		out := make([]byte, 16)
-		d.protect.Encrypt(out, sample)
-		return out
-	}, nil
+func InitialKeys(dcid string, version uint32) (iv []byte, mask func(sample []byte) [5]byte) {
+	k := initialKeys(dcid, version, 0)
+	return k.iv, k.mask
 }
 
-// SealInitial protects an Initial packet as a client does; header ends with a
-// packet number of four bytes.
-func SealInitial(dcid string, version uint32, header, payload []byte) ([]byte, error) {
-	d := &datagrams{}
-	if err := d.keys(dcid, version); err != nil {
-		return nil, err
+// A QUICSealer protects the packets of one side at one level.
+type QUICSealer struct{ keys *quicKeys }
+
+// NewQUICSealer makes one of a traffic secret.
+func NewQUICSealer(suite uint16, secret []byte, version uint32) QUICSealer {
+	return QUICSealer{newQUICKeys(suites[suite], secret, version)}
+}
+
+// InitialSealer is that of Initial packets.
+func InitialSealer(dcid string, version uint32, side int) QUICSealer {
+	return QUICSealer{initialKeys(dcid, version, side)}
+}
+
+// Updated is the sealer after a key update.
+func (s QUICSealer) Updated() QUICSealer { return QUICSealer{s.keys.updated()} }
+
+// Seal protects a packet. header ends with the lowest n bytes of the packet
+// number.
+func (s QUICSealer) Seal(header []byte, number uint64, n int, payload []byte) []byte {
+	k := s.keys
+	head := append([]byte(nil), header...)
+	if head[0]&0x80 == 0 {
+		head[0] = head[0]&^4 | k.phase<<2
 	}
-	start := len(header) - 4
-	nonce := append([]byte(nil), d.iv...)
-	for i := range 4 {
-		nonce[8+i] ^= header[start+i]
+	var nonce [12]byte
+	binary.BigEndian.PutUint64(nonce[4:], number)
+	for i, b := range k.iv {
+		nonce[i] ^= b
 	}
-	packet := d.initial.Seal(append([]byte(nil), header...), nonce, payload, header)
-	var mask [16]byte
-	d.protect.Encrypt(mask[:], packet[start+4:start+20])
-	packet[0] ^= mask[0] & 0x0f
-	for i := range 4 {
+	packet := k.aead.Seal(append([]byte(nil), head...), nonce[:], payload, head)
+	start := len(head) - n
+	mask := k.mask(packet[start+4:])
+	if packet[0]&0x80 != 0 {
+		packet[0] ^= mask[0] & 0x0f
+	} else {
+		packet[0] ^= mask[0] & 0x1f
+	}
+	for i := range n {
 		packet[start+i] ^= mask[1+i]
 	}
-	return packet, nil
+	return packet
 }
+
+// OpenQUIC opens a packet, whose number begins at an offset.
+func (s QUICSealer) OpenQUIC(b []byte, at int, expected uint64) (plain []byte, number uint64, ok bool) {
+	_, plain, number, ok = s.keys.generation(&quicPacket{b: b, number: at}, expected)
+	return plain, number, ok
+}
+
+// FullNumber is the packet number behind its lowest n bytes.
+func FullNumber(expected, short uint64, n int) uint64 { return fullNumber(expected, short, n) }
 
 // ParseDNS says whether a message can be read, and its questions and answers.
 func ParseDNS(b []byte) (questions, answers []string, ok bool) {

@@ -277,6 +277,9 @@ func (f *flow) failure(up int) string {
 		if f.app == appQUIC && f.bytes[down] == 0 {
 			return "no answer"
 		}
+		if f.udp != nil {
+			return f.udp.refused()
+		}
 		return ""
 	}
 	client, server := &f.tcp.half[up], &f.tcp.half[down]

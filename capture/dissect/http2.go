@@ -3,8 +3,6 @@ package dissect
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +19,6 @@ const (
 	// fields.
 	maxBlock = 1 << 20
 	maxField = 1 << 18
-	// maxStreams bounds the streams of a connection that are open at once.
-	maxStreams = 1 << 13
 	// maxTable bounds the table of a header compression, whatever was settled.
 	maxTable = 1 << 20
 )
@@ -42,18 +38,12 @@ const (
 	flagPriority   = 0x20
 )
 
-// pseudoFields are the parts of a request's and a reply's first line.
-var pseudoFields = []string{":method", ":scheme", ":authority", ":path", ":status"}
-
 const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // An http2Talk reads HTTP/2 from both directions of a connection.
 type http2Talk struct {
-	engine  *engine
-	flow    *flow
-	client  int // the direction of the requests
-	half    [2]http2Half
-	streams map[uint32]*http2Stream
+	messages
+	half [2]http2Half
 }
 
 // An http2Half is one direction.
@@ -70,12 +60,6 @@ type http2Half struct {
 		push   bool
 		length int
 	}
-}
-
-// An http2Stream is a request with its reply.
-type http2Stream struct {
-	x     *exchange
-	ended [2]bool
 }
 
 // recogniseSettings knows the frame with which a server begins. A client's
@@ -98,7 +82,7 @@ func recogniseSettings(b []byte) kind {
 }
 
 func newHTTP2(e *engine, f *flow, _ *talk, dir int, request bool) *http2Talk {
-	t := &http2Talk{engine: e, flow: f, client: dir, streams: map[uint32]*http2Stream{}}
+	t := &http2Talk{messages: messages{engine: e, flow: f, client: dir, version: "HTTP/2.0", streams: map[uint64]*multiplexed{}}}
 	if !request {
 		t.client = 1 - dir
 	}
@@ -128,6 +112,7 @@ func (t *http2Talk) data(dir int, b []byte, at time.Time) bool {
 		}
 		h.preface, h.buf = true, h.buf[len(http2Preface):]
 	}
+	have := len(h.buf)
 	for len(h.buf) >= 9 {
 		size := int(h.buf[0])<<16 | int(h.buf[1])<<8 | int(h.buf[2])
 		if size > maxFrame {
@@ -143,7 +128,9 @@ func (t *http2Talk) data(dir int, b []byte, at time.Time) bool {
 			return t.lose(dir)
 		}
 	}
-	h.buf = append([]byte(nil), h.buf...)
+	if len(h.buf) < have { // What was read is let go, once.
+		h.buf = append([]byte(nil), h.buf...)
+	}
 	return true
 }
 
@@ -170,7 +157,11 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 		if b, ok = unpad(flags, b); !ok {
 			return false
 		}
-		t.body(dir, stream, b, flags&flagEndStream != 0, at)
+		side := t.side(dir)
+		t.body(side, uint64(stream), b)
+		if flags&flagEndStream != 0 {
+			t.ended(side, uint64(stream), at)
+		}
 	case frameHeaders, framePush:
 		if b, ok = unpad(flags, b); !ok {
 			return false
@@ -190,13 +181,7 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 	case frameContinuation:
 		return h.block.open && t.fields(dir, h, flags, b, at)
 	case frameReset:
-		if s := t.streams[stream]; s != nil {
-			if s.x.Failure == "" && !s.x.replied {
-				s.x.Failure = "the stream was reset before a reply"
-			}
-			t.finish(stream, s, 0)
-			t.finish(stream, s, 1)
-		}
+		t.reset(uint64(stream))
 	case frameSettings:
 		if flags&1 != 0 || stream != 0 {
 			return true
@@ -232,128 +217,10 @@ func (t *http2Talk) fields(dir int, h *http2Half, flags byte, b []byte, at time.
 		return false
 	}
 	if !h.block.push {
-		t.message(dir, h.block.stream, h.header, h.block.flags&flagEndStream != 0, at)
+		t.message(t.side(dir), uint64(h.block.stream), h.header, h.block.flags&flagEndStream != 0, at)
 	}
 	h.header = nil
 	return true
-}
-
-// message takes a whole header: a request's, a reply's or a trailer.
-func (t *http2Talk) message(dir int, stream uint32, header []capture.Header, last bool, at time.Time) {
-	pseudo := map[string]string{}
-	plain := header[:0:0]
-	for _, f := range header {
-		// Each of those that are known stands once; any other was sent all the same.
-		if _, again := pseudo[f.Name]; slices.Contains(pseudoFields, f.Name) && !again {
-			pseudo[f.Name] = f.Value
-		} else {
-			plain = append(plain, f)
-		}
-	}
-	s := t.streams[stream]
-	if s == nil {
-		if len(t.streams) >= maxStreams || len(t.engine.http) >= maxExchanges {
-			t.engine.full = true
-			return
-		}
-		s = &http2Stream{x: &exchange{}}
-		s.x.Flow, s.x.Start, s.x.Version = t.flow.id(), at, "HTTP/2.0"
-		t.streams[stream] = s
-		t.engine.http = append(t.engine.http, s.x)
-	}
-	x := s.x
-	switch {
-	case dir == t.client && x.Method == "" && pseudo[":method"] != "":
-		x.Method, x.RequestHeader = pseudo[":method"], plain
-		x.URL = t.url(pseudo)
-	case dir == t.client:
-		x.RequestHeader = append(x.RequestHeader, header...) // A trailer has no first line.
-	case pseudo[":status"] != "":
-		status, err := strconv.Atoi(pseudo[":status"])
-		if err != nil || status < 200 && status >= 100 && !last {
-			return // an interim reply: the final one follows
-		}
-		x.Status, x.ResponseHeader, x.replied = status, plain, true
-	default:
-		x.ResponseHeader = append(x.ResponseHeader, plain...)
-	}
-	if last {
-		t.ended(stream, s, dir, at)
-	}
-}
-
-// url makes the absolute URL of a request and notes the host of the flow.
-func (t *http2Talk) url(pseudo map[string]string) string {
-	host := pseudo[":authority"]
-	if host == "" {
-		host = t.flow.ends[1-t.client].String()
-	} else if t.flow.header == "" {
-		t.flow.header = host
-	}
-	if pseudo[":method"] == "CONNECT" && pseudo[":path"] == "" {
-		return "connect://" + host
-	}
-	scheme := pseudo[":scheme"]
-	if scheme != "http" && scheme != "https" {
-		scheme = "https"
-	}
-	return scheme + "://" + host + "/" + strings.TrimPrefix(pseudo[":path"], "/")
-}
-
-// body takes content of a message.
-func (t *http2Talk) body(dir int, stream uint32, b []byte, last bool, at time.Time) {
-	s := t.streams[stream]
-	if s == nil {
-		// Content of a message whose header nobody saw is content all the same.
-		t.flow.keepUnread(t.engine, dir, b)
-		return
-	}
-	x := s.x
-	if dir == t.client {
-		x.BytesUp += int64(len(b))
-		n := t.engine.room(len(x.RequestBody), len(b))
-		x.RequestBody = append(x.RequestBody, b[:n]...)
-		x.RequestTruncated = x.RequestTruncated || n < len(b)
-	} else {
-		x.BytesDown += int64(len(b))
-		n := t.engine.room(len(x.ResponseBody), len(b))
-		x.ResponseBody = append(x.ResponseBody, b[:n]...)
-		x.ResponseTruncated = x.ResponseTruncated || n < len(b)
-	}
-	if last {
-		t.ended(stream, s, dir, at)
-	}
-}
-
-// ended notes that a direction of a stream has come to its end.
-func (t *http2Talk) ended(stream uint32, s *http2Stream, dir int, at time.Time) {
-	if dir == t.client {
-		s.x.Sent = at
-	} else {
-		s.x.End = at
-	}
-	t.finish(stream, s, dir)
-}
-
-func (t *http2Talk) finish(stream uint32, s *http2Stream, dir int) {
-	s.ended[dir] = true
-	if s.ended[0] && s.ended[1] {
-		t.close(s)
-		delete(t.streams, stream)
-	}
-}
-
-// close notes what of an exchange never came.
-func (t *http2Talk) close(s *http2Stream) {
-	x := s.x
-	x.RequestTruncated = x.RequestTruncated || x.Sent.IsZero()
-	x.ResponseTruncated = x.ResponseTruncated || x.replied && x.End.IsZero()
-	if x.Method == "" {
-		x.Failure = incomplete
-	}
-	if x.Failure == "" && !x.replied {
-		x.Failure = "no reply"
-	}
 }
 
 // lose gives a direction up: what follows cannot be told apart, and the header
@@ -363,14 +230,7 @@ func (t *http2Talk) lose(dir int) bool {
 	t.flow.keepUnread(t.engine, dir, h.buf)
 	h.buf = nil
 	for _, s := range t.streams {
-		if s.ended[dir] {
-			continue
-		}
-		if dir == t.client {
-			s.x.RequestTruncated = true
-		} else {
-			s.x.ResponseTruncated = true
-		}
+		s.cut(t.side(dir))
 	}
 	return false
 }
@@ -381,8 +241,5 @@ func (t *http2Talk) end() {
 	for dir := range t.half {
 		t.flow.keepUnread(t.engine, dir, t.half[dir].buf)
 	}
-	for _, s := range t.streams {
-		t.close(s)
-	}
-	t.streams = nil
+	t.closeAll()
 }

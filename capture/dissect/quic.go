@@ -1,39 +1,49 @@
 package dissect
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
+	"bytes"
 	"encoding/binary"
-	"encoding/hex"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/offproof/offproof/capture"
 )
 
 const (
-	// maxInitials bounds the datagrams of a flow that are tried for a ClientHello.
+	// maxInitials bounds the datagrams of a flow that are tried for a ClientHello
+	// where there is no key log.
 	maxInitials = 32
-	maxPieces   = 256
+	// maxConnections bounds the connections that are told apart in one flow, and
+	// maxTries those to which a packet may belong.
+	maxConnections = 64
+	maxTries       = 8
+	// maxWaits bounds the packets that wait until a ClientHello is whole.
+	maxWaits = 256
+	// maxIDs bounds the connection ids of one side, and maxAllIDs those of a file.
+	maxIDs    = 256
+	maxAllIDs = 1 << 16
+	// maxIDSize is the longest connection id (RFC 9000, section 17.2).
+	maxIDSize = 20
 )
 
-// datagrams is what UDP adds to a flow.
+// datagrams is what UDP adds to a flow that carries QUIC.
 type datagrams struct {
-	initial cipher.AEAD // of the client's Initial packets
-	protect cipher.Block
-	iv      []byte
-	dcid    string
-	version uint32
-	tries   int
-	pieces  []piece
-	done    bool
+	conns  []*quicConn // the newest one is the last
+	client int         // the direction of the client, -1 when unknown
+	tries  int
+	read   bool // a ClientHello was read
+	// closed says of each direction that something in it was not opened.
+	closed [2]bool
+	waits  []waiting
+	waited int
 }
 
-// A piece is a part of the crypto stream of a handshake.
-type piece struct {
-	offset int
-	data   []byte
+// A waiting packet came before the ClientHello was whole.
+type waiting struct {
+	dir int
+	b   []byte
+	at  time.Time
 }
 
 // datagram takes the payload of a UDP datagram.
@@ -47,18 +57,28 @@ func (e *engine) datagram(f *flow, dir int, b []byte, at time.Time) {
 			}
 		}
 	}
-	version, ok := quicVersion(b)
+	if f.udp == nil && (quicVersion(b) || e.migrated(f, dir, b)) {
+		e.becomeQUIC(f)
+	}
 	switch {
-	case ok:
-		f.app, f.visibility = appQUIC, capture.Metadata
-		if f.udp == nil {
-			f.udp = &datagrams{}
-			// What was kept of this flow before is encrypted too.
-			f.kept = [2]*keptBytes{f.kept[0].forget(), f.kept[1].forget()}
-		}
-		f.udp.initials(f, dir, b, version)
-	case f.app != appQUIC:
+	case f.udp == nil:
 		f.keepUnread(e, dir, b)
+	case len(b) > 0:
+		e.quic(f, dir, b, at)
+		e.replay(f)
+	}
+}
+
+// becomeQUIC makes a flow one of QUIC. What was kept of it before is encrypted
+// too, or nobody knows what it is.
+func (e *engine) becomeQUIC(f *flow) {
+	if f.udp == nil {
+		f.udp = &datagrams{client: -1}
+	}
+	f.app, f.visibility = appQUIC, capture.Metadata
+	for dir, k := range f.kept {
+		f.udp.closed[dir] = f.udp.closed[dir] || k != nil && len(k.data) > 0
+		f.kept[dir] = k.forget()
 	}
 }
 
@@ -70,20 +90,20 @@ func (k *keptBytes) forget() *keptBytes {
 	return k
 }
 
-// quicVersion recognises a long header of QUIC and returns its version.
-func quicVersion(b []byte) (uint32, bool) {
+// quicVersion recognises a long header of QUIC.
+func quicVersion(b []byte) bool {
 	if len(b) < 7 || b[0]&0xc0 != 0xc0 {
-		return 0, false
+		return false
 	}
 	v := binary.BigEndian.Uint32(b[1:])
-	known := v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 || v>>24 == 'Q' && isDigits(b[2:5]) || v>>24 == 'T' && isDigits(b[2:5])
+	known := v == quic1 || v == quic2 || v>>8 == 0xff0000 || v>>24 == 'Q' && isDigits(b[2:5]) || v>>24 == 'T' && isDigits(b[2:5])
 	if !known {
-		return 0, false
+		return false
 	}
 	f := fields{b[5:], true}
 	dcid := f.vector(1)
 	scid := f.vector(1)
-	return v, f.ok && (len(dcid) <= 20 && len(scid) <= 20 || v>>24 == 'Q')
+	return f.ok && (len(dcid) <= maxIDSize && len(scid) <= maxIDSize || v>>24 == 'Q')
 }
 
 func isDigits(b []byte) bool {
@@ -95,45 +115,54 @@ func isDigits(b []byte) bool {
 	return true
 }
 
-// Salts from which the keys of Initial packets come, by version.
-var quicSalts = map[uint32]string{
-	1:          "38762cf7f55934b34d179ae6a4c80cadccbb7f0a",
-	0x6b3343cf: "0dede3def700a6db819381be6e269dcbf9bd2ed9",
-	0xff00001d: "afbfec289993d24c9e9786f19c6111e04390a899",
+// Levels of encryption, numbered as the kinds of long packets of version 1.
+const (
+	levelInitial = iota
+	levelEarly
+	levelHandshake
+	levelApplication // that of short headers; as a kind of long packet, a Retry
+)
+
+// A longHeader is what a long packet says in clear.
+type longHeader struct {
+	version    uint32
+	level      int
+	dcid, scid string
+	number     int // where the packet number begins
+	end        int
 }
 
-// initials looks through the packets of a datagram for Initial packets of the
-// client, whose keys follow from what they say in clear.
-func (d *datagrams) initials(f *flow, dir int, b []byte, version uint32) {
-	if d.done || d.tries >= maxInitials || quicSalts[version] == "" {
-		return
+// parseLong reads a long header. A Retry, a negotiation of versions and a packet
+// of a version that is not known are none: what stands in them is not read.
+func parseLong(b []byte) (longHeader, bool) {
+	if len(b) < 7 {
+		return longHeader{}, false
 	}
-	d.tries++
-	for len(b) > 7 && b[0]&0x80 != 0 && binary.BigEndian.Uint32(b[1:]) == version {
-		g := fields{b[5:], true}
-		dcid := g.vector(1)
-		g.vector(1)
-		kind := b[0] >> 4 & 3
-		if version == 0x6b3343cf {
-			kind = (kind + 3) & 3 // version 2 numbers the kinds one higher
-		}
-		if kind == 3 {
-			return // a Retry has no length
-		}
-		if kind == 0 {
-			g.take(int(min(quicNumber(&g), 1<<16))) // #nosec G115 -- bounded
-		}
-		size := quicNumber(&g)
-		if !g.ok || size > uint64(len(g.b)) {
-			return
-		}
-		start := len(b) - len(g.b)
-		end := start + int(size) // #nosec G115 -- not more than the datagram
-		if kind == 0 && d.open(f, dir, b[:end], start, string(dcid), version) {
-			return
-		}
-		b = b[end:]
+	h := longHeader{version: binary.BigEndian.Uint32(b[1:])}
+	if quicSalts[h.version] == "" {
+		return h, false
 	}
+	g := fields{b[5:], true}
+	dcid, scid := g.vector(1), g.vector(1)
+	h.dcid, h.scid = string(dcid), string(scid)
+	kind := b[0] >> 4 & 3
+	if h.version == quic2 {
+		kind = (kind + 3) & 3 // version 2 numbers the kinds one higher
+	}
+	h.level = int(kind)
+	if h.level == levelApplication || !g.ok || len(dcid) > maxIDSize || len(scid) > maxIDSize {
+		return h, false
+	}
+	if h.level == levelInitial {
+		g.take(int(min(quicNumber(&g), 1<<16))) // #nosec G115 -- bounded
+	}
+	size := quicNumber(&g)
+	if !g.ok || size > uint64(len(g.b)) {
+		return h, false
+	}
+	h.number = len(b) - len(g.b)
+	h.end = h.number + int(size) // #nosec G115 -- not more than the datagram
+	return h, true
 }
 
 // quicNumber reads a number of variable length.
@@ -152,155 +181,182 @@ func quicNumber(f *fields) uint64 {
 	return v
 }
 
-// open decrypts an Initial packet and reads its frames. It answers true when
-// the ClientHello is complete.
-func (d *datagrams) open(f *flow, dir int, b []byte, start int, dcid string, version uint32) bool {
-	// The keys come from the first destination that the client named; it may
-	// name another one after a Retry.
-	payload, ok := d.decrypt(b, start)
-	if !ok && (d.dcid != dcid || d.version != version) {
-		if d.keys(dcid, version) != nil {
-			return false
+// keyed says whether there may be secrets for a conversation.
+func (e *engine) keyed() bool { return e.o.KeyLog != nil || e.inFile != nil }
+
+// quic reads the packets of a datagram.
+func (e *engine) quic(f *flow, dir int, b []byte, at time.Time) {
+	u := f.udp
+	if !e.keyed() {
+		if u.read || u.tries >= maxInitials {
+			return
 		}
-		if payload, ok = d.decrypt(b, start); ok {
-			d.pieces = nil
+		u.tries++
+	}
+	for len(b) > 0 {
+		if b[0]&0x80 == 0 {
+			if !e.short(f, dir, b, at) {
+				e.unopened(f, dir, b, at)
+			}
+			return
+		}
+		h, ok := parseLong(b)
+		if !ok {
+			if len(bytes.Trim(b, "\x00")) > 0 {
+				u.closed[dir] = true
+			}
+			return
+		}
+		if !e.long(f, dir, b[:h.end], h, at) {
+			e.unopened(f, dir, b[:h.end], at)
+		}
+		b = b[h.end:]
+	}
+}
+
+// unopened takes a packet that no keys at hand open: it waits for a ClientHello
+// that is not whole yet, or stays closed.
+func (e *engine) unopened(f *flow, dir int, b []byte, at time.Time) {
+	u := f.udp
+	if !e.keyed() {
+		return
+	}
+	young := len(u.conns) == 0 || u.conns[len(u.conns)-1].hello == nil
+	if !young || len(u.waits) >= maxWaits || u.waited+len(b) > maxWaiting || e.pending+len(b) > maxPendingAll {
+		u.closed[dir] = true
+		return
+	}
+	u.waits = append(u.waits, waiting{dir, bytes.Clone(b), at})
+	u.waited += len(b)
+	e.pending += len(b)
+}
+
+// replay reads what waited for a ClientHello, once that is whole.
+func (e *engine) replay(f *flow) {
+	u := f.udp
+	if len(u.waits) == 0 || len(u.conns) == 0 || u.conns[len(u.conns)-1].hello == nil {
+		return
+	}
+	waits := u.waits
+	e.pending -= u.waited
+	u.waits, u.waited = nil, 0
+	for _, w := range waits {
+		e.quic(f, w.dir, w.b, w.at)
+	}
+}
+
+// long opens a packet with a long header.
+func (e *engine) long(f *flow, dir int, b []byte, h longHeader, at time.Time) bool {
+	u := f.udp
+	p := &quicPacket{b: b, number: h.number, plain: e.plain}
+	defer func() { e.plain = p.plain }()
+	for c := range u.candidates(dir, func(c *quicConn, to int) bool { return c.ids[to][h.dcid] }) {
+		if c.long(f, dir, p, h, at) {
+			return true
 		}
 	}
+	if h.level != levelInitial || u.client == 1-dir {
+		return false
+	}
+	// The keys come from the first destination that the client named. It names
+	// another one after a Retry, and for another connection.
+	keys := initialKeys(h.dcid, h.version, 0)
+	_, plain, number, ok := keys.generation(p, 0)
 	if !ok {
 		return false
 	}
+	u.client = dir
 	f.ask(dir)
-	d.frames(payload)
-	message := d.join()
-	if len(message) < 4 || message[0] != 1 {
+	var c *quicConn
+	if n := len(u.conns); n > 0 && !u.conns[n-1].answered {
+		c = u.conns[n-1]
+		c.again(h.dcid)
+	} else if n < maxConnections {
+		c = newQUIC(e, f, h.dcid)
+		u.conns = append(u.conns, c)
+		e.conns = append(e.conns, c)
+	} else {
+		e.full = true
 		return false
 	}
-	size := 4 + int(message[1])<<16 + int(message[2])<<8 + int(message[3])
-	if len(message) < size {
-		return false
-	}
-	if h, ok := parseHello(message[4:size], 'q'); ok && f.hello == nil {
-		f.hello = h
-	}
-	d.done, d.pieces = true, nil
+	c.initial[h.version] = [2]*quicKeys{keys, nil}
+	c.opened(f, dir, h, number)
+	c.frames(0, levelInitial, plain, at)
 	return true
 }
 
-// keys derives the client's keys for Initial packets.
-func (d *datagrams) keys(dcid string, version uint32) error {
-	salt, err := hex.DecodeString(quicSalts[version])
-	if err != nil {
-		return err
-	}
-	first, err := hkdf.Extract(sha256.New, []byte(dcid), salt)
-	if err != nil {
-		return err
-	}
-	prefix := "quic "
-	if version == 0x6b3343cf {
-		prefix = "quicv2 "
-	}
-	client, err := expand(first, "client in", 32)
-	if err != nil {
-		return err
-	}
-	var key, iv, hp []byte
-	for _, k := range []struct {
-		to    *[]byte
-		label string
-		n     int
-	}{{&key, prefix + "key", 16}, {&iv, prefix + "iv", 12}, {&hp, prefix + "hp", 16}} {
-		if *k.to, err = expand(client, k.label, k.n); err != nil {
-			return err
+// short opens a packet with a short header, which says neither how long its
+// connection id is nor whose it is.
+func (e *engine) short(f *flow, dir int, b []byte, at time.Time) bool {
+	u := f.udp
+	p := &quicPacket{b: b, plain: e.plain}
+	defer func() { e.plain = p.plain }()
+	for c := range u.candidates(dir, func(c *quicConn, to int) bool { return c.addressed(to, b) > 0 }) {
+		if c.short(f, dir, p, at) {
+			return true
 		}
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return err
+	// A connection may have come from other addresses.
+	for _, c := range e.owners(b) {
+		if !slices.Contains(u.conns, c) && c.joins(f, dir, p, at) {
+			return true
+		}
 	}
-	if d.initial, err = cipher.NewGCM(block); err != nil {
-		return err
-	}
-	if d.protect, err = aes.NewCipher(hp); err != nil {
-		return err
-	}
-	d.iv, d.dcid, d.version = iv, dcid, version
-	return nil
+	return false
 }
 
-// expand is HKDF-Expand-Label of TLS 1.3, without a context.
-func expand(secret []byte, label string, n int) ([]byte, error) {
-	label = "tls13 " + label
-	info := append([]byte{byte(n >> 8), byte(n), byte(len(label))}, label...)
-	return hkdf.Expand(sha256.New, secret, string(append(info, 0)), n)
-}
-
-// decrypt removes the protection of an Initial packet, whose packet number is
-// at start.
-func (d *datagrams) decrypt(b []byte, start int) ([]byte, bool) {
-	if d.initial == nil || len(b) < start+4+16 {
-		return nil, false
-	}
-	var mask [16]byte
-	d.protect.Encrypt(mask[:], b[start+4:start+20])
-	first := b[0] ^ mask[0]&0x0f
-	n := int(first&3) + 1
-	header := append([]byte(nil), b[:start+n]...)
-	header[0] = first
-	nonce := append([]byte(nil), d.iv...)
-	number := uint64(0)
-	for i := range n {
-		header[start+i] ^= mask[1+i]
-		number = number<<8 | uint64(header[start+i])
-	}
-	for i := range 8 {
-		nonce[len(nonce)-1-i] ^= byte(number >> (8 * i))
-	}
-	payload, err := d.initial.Open(nil, nonce, b[start+n:], header)
-	return payload, err == nil
-}
-
-// frames gathers the CRYPTO frames of a packet.
-func (d *datagrams) frames(b []byte) {
-	f := fields{b, true}
-	for f.ok && len(f.b) > 0 {
-		switch quicNumber(&f) {
-		case 0, 1: // PADDING, PING
-		case 2, 3: // ACK
-			quicNumber(&f)
-			quicNumber(&f)
-			ranges := quicNumber(&f)
-			quicNumber(&f)
-			for i := uint64(0); i < ranges && f.ok; i++ {
-				quicNumber(&f)
-				quicNumber(&f)
+// candidates are the connections of a flow to which a packet in a direction may
+// belong: first those whose id it bears, then the newest ones.
+func (u *datagrams) candidates(dir int, bears func(c *quicConn, to int) bool) func(yield func(*quicConn) bool) {
+	return func(yield func(*quicConn) bool) {
+		tries, to := 0, 1-dir^max(u.client, 0)
+		for _, want := range []bool{true, false} {
+			for _, c := range slices.Backward(u.conns) {
+				if tries >= maxTries {
+					return
+				}
+				if bears(c, to) != want {
+					continue
+				}
+				if tries++; !yield(c) {
+					return
+				}
 			}
-		case 6: // CRYPTO
-			offset, size := quicNumber(&f), quicNumber(&f)
-			if offset > maxHello || size > maxHello {
-				return
-			}
-			data := f.take(int(size))
-			if f.ok && len(d.pieces) < maxPieces {
-				d.pieces = append(d.pieces, piece{int(offset), data})
-			}
-		default:
-			return
 		}
 	}
 }
 
-// join puts the pieces of the crypto stream in order, up to the first hole.
-func (d *datagrams) join() []byte {
-	var out []byte
-	for grown := true; grown; {
-		grown = false
-		for _, p := range d.pieces {
-			if from := len(out) - p.offset; from >= 0 && from < len(p.data) && len(out) < maxHello {
-				out = append(out, p.data[from:]...)
-				grown = true
+// owners are the connections that a short packet may belong to by its connection
+// id alone, in any flow.
+func (e *engine) owners(b []byte) []*quicConn {
+	var all []*quicConn
+	if len(e.ids) == 0 || len(b) == 0 || b[0]&0x80 != 0 {
+		return nil
+	}
+	for n := maxIDSize; n >= minOwnID; n-- {
+		if e.idSizes[n] && len(b) > n {
+			if c := e.ids[string(b[1:1+n])]; c != nil && !slices.Contains(all, c) {
+				all = append(all, c)
 			}
 		}
 	}
-	return out
+	return all
 }
+
+// migrated says whether a packet in a new flow continues a connection that was
+// known from other addresses. It reads no packet that does not open.
+func (e *engine) migrated(f *flow, dir int, b []byte) bool {
+	for _, c := range e.owners(b) {
+		if c.fits(b) {
+			e.becomeQUIC(f)
+			f.udp.client = dir
+			f.ask(dir)
+			return true
+		}
+	}
+	return false
+}
+
+// alpnIsHTTP3 says whether a name stands for HTTP/3, of which drafts had names of
+// their own.
+func alpnIsHTTP3(s string) bool { return s == "h3" || strings.HasPrefix(s, "h3-") }
