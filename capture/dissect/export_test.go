@@ -1,6 +1,10 @@
 package dissect
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/offproof/offproof/capture"
+)
 
 // Hello is what tests see of a ClientHello.
 type Hello struct {
@@ -88,4 +92,24 @@ func ParseDNS(b []byte) (questions, answers []string, ok bool) {
 		questions = append(questions, q.name+" "+dnsType(q.kind))
 	}
 	return questions, m.answers, true
+}
+
+// A QPACKTable is the table of one side's header compression.
+type QPACKTable struct{ t qpackTable }
+
+// NewQPACKTable makes one of which the other side allows a capacity.
+func NewQPACKTable(limit uint64) *QPACKTable {
+	return &QPACKTable{qpackTable{limit: limit, settled: true}}
+}
+
+// Instruct takes bytes of the encoder stream.
+func (q *QPACKTable) Instruct(b []byte) bool { return q.t.instructions(b) }
+
+// Entries are those of the table, and how many there ever were.
+func (q *QPACKTable) Entries() ([]capture.Header, uint64) { return q.t.entries, q.t.inserted() }
+
+// Header decodes a header: read is false where it must wait or cannot be read.
+func (q *QPACKTable) Header(b []byte) (all []capture.Header, need uint64, read, waits bool) {
+	all, need, answer := q.t.header(b)
+	return all, need, answer == qpackRead, answer == qpackWaits
 }

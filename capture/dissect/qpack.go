@@ -191,11 +191,13 @@ func (t *qpackTable) header(b []byte) (all []capture.Header, need uint64, answer
 		return nil, need, qpackWaits
 	}
 	base := need + delta
-	if negative {
-		if delta >= need {
-			return nil, 0, qpackUnread
-		}
+	switch {
+	case negative && delta < need:
 		base = need - delta - 1
+	case negative && need > 0:
+		return nil, 0, qpackUnread
+	case negative:
+		base = 0 // which no field of such a header uses
 	}
 	size := 0
 	for len(f.b) > 0 {

@@ -117,6 +117,10 @@ var libraries = map[string]library{
 		where: []string{simDir}, tests: true,
 		why: "what we say of QUIC is read from its packets, not asked of a library that speaks it",
 	},
+	"github.com/quic-go/qpack": {
+		tests: true,
+		why:   "what we say of HTTP/3 is read from its packets; the library is what our reading of its headers is compared with",
+	},
 	"github.com/onsi/ginkgo/v2": {
 		where: []string{"specs", "harness/suite"},
 		why:   "helpers return errors and only specs fail, so that a program can use them too",
