@@ -46,7 +46,7 @@ type engine struct {
 	ids     map[string]*quicConn // by a connection id of the server's
 	idSizes [maxIDSize + 1]bool  // that there are among them
 	plain   []byte               // for the contents of a packet
-	unfit   int // directions that the secrets at hand did not open
+	unfit   int                  // directions that the secrets at hand did not open
 	full    bool
 }
 

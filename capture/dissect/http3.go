@@ -334,8 +334,9 @@ func (t *http3Talk) gap(side int, id uint64, n int) {
 	if h.typed && h.uni == h3Encoder || id&2 != 0 && !h.typed {
 		t.table[side].broken = true
 	}
-	if h.kind == frameData && h.left >= uint64(n) && len(h.buf) == 0 { // #nosec G115 -- a length
-		h.left -= uint64(n) // #nosec G115 -- a length
+	lost := uint64(n) // #nosec G115 -- a length
+	if h.kind == frameData && h.left >= lost && len(h.buf) == 0 {
+		h.left -= lost
 		if s := t.streams[id]; s != nil {
 			s.cut(side)
 			if side == 0 {

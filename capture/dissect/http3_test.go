@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +30,7 @@ func wholly(t *testing.T, c *dissect.Capture, bodies map[string]string) {
 			t.Errorf("%s was not sent, or not twice", x.URL)
 		}
 		secret := slices.IndexFunc(x.RequestHeader, func(h capture.Header) bool { return h.Name == "x-secret" && len(h.Value) == 10*len(path) })
-		if x.Method != "POST" || x.Version != "HTTP/3.0" || string(x.RequestBody) != want || !strings.HasPrefix(string(x.ResponseBody), want) || len(x.ResponseBody) != len(want)+450 ||
+		if x.Method != http.MethodPost || x.Version != "HTTP/3.0" || string(x.RequestBody) != want || !strings.HasPrefix(string(x.ResponseBody), want) || len(x.ResponseBody) != len(want)+450 ||
 			x.Status != 200 || secret < 0 || x.RequestTruncated || x.ResponseTruncated || x.Failure != "" || x.Sent.IsZero() || x.End.IsZero() {
 			t.Errorf("%s %s: status %d, %d and %d bytes of %d, %q, truncated %v %v", x.Method, x.URL, x.Status, len(x.RequestBody), len(x.ResponseBody), len(want), x.Failure, x.RequestTruncated, x.ResponseTruncated)
 		}
@@ -80,10 +79,6 @@ func TestHTTP3(t *testing.T) {
 			h := r.client(r.transport("10.0.0.2:40000"), &quic.Config{Versions: []quic.Version{version}}, nil, nil)
 			r.postAll(h, bodies)
 			wholly(t, r.read(), bodies)
-			if os.Getenv("DBG") != "" {
-				_ = os.WriteFile("/tmp/q_"+version.String()+".pcap", r.w.pcap(), 0o600)
-				_ = os.WriteFile("/tmp/q_"+version.String()+".keys", r.keys.Bytes(), 0o600)
-			}
 			// Without the keys it stays closed.
 			_ = h.Close()
 			r.mu.Lock()
@@ -108,9 +103,11 @@ func TestHTTP3BadNetwork(t *testing.T) {
 	wholly(t, r.read(), bodies)
 }
 
+func always(net.Addr) bool { return true }
+
 func TestHTTP3Retry(t *testing.T) {
 	r := newQUICRig(t, func(tr *quic.Transport, _ *quic.Config) {
-		tr.VerifySourceAddress = func(net.Addr) bool { return true }
+		tr.VerifySourceAddress = always
 	})
 	bodies := bodiesOf(3, 1000)
 	r.postAll(r.client(r.transport("10.0.0.2:40000"), nil, nil, nil), bodies)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func TestHTTP3Table(t *testing.T) {
 		t.Fatalf("%d exchanges, flow %+v, health %+v", len(c.Exchanges), f, c.Health)
 	}
 	for _, x := range c.Exchanges {
-		if x.Method != "POST" || x.URL != "https://www.example.com/sample/path" || x.Sent.IsZero() || x.RequestTruncated {
+		if x.Method != http.MethodPost || x.URL != "https://www.example.com/sample/path" || x.Sent.IsZero() || x.RequestTruncated {
 			t.Errorf("exchange %+v", x)
 		}
 	}

@@ -257,7 +257,9 @@ func TestQUICStaysClosed(t *testing.T) {
 	for name, hide := range map[string]func(*madeQUIC){
 		"another key":       func(q *madeQUIC) { q.show(0, []byte("A"+serverID+strings.Repeat("hidden words", 9))) },
 		"a strange version": func(q *madeQUIC) { q.show(0, []byte("\xc0\x1a\x2a\x3a\x4a\x00\x00"+strings.Repeat("hidden words", 9))) },
-		"a tail":            func(q *madeQUIC) { q.show(0, append(q.packet(madeHandshake, 0, []byte{1}), strings.Repeat("hidden", 9)...)) },
+		"a tail": func(q *madeQUIC) {
+			q.show(0, append(q.packet(madeHandshake, 0, []byte{1}), strings.Repeat("hidden", 9)...))
+		},
 		"before it": func(q *madeQUIC) {
 			q.w.udp(quicPhone, quicServer, []byte("words in clear, of no known protocol"))
 			last := len(q.w.frames) - 1

@@ -121,6 +121,9 @@ func (s *quicStreams) reads() quicDialect {
 	return s.dialect
 }
 
+// mayWrite says whether a side may send on a stream.
+func mayWrite(side int, id uint64) bool { return id&2 == 0 || (id&1 != 0) == (side != 0) }
+
 // find is a stream that is open still, nil for one that is closed or may not be
 // opened.
 func (s *quicStreams) find(side int, id uint64) *quicStreamState {
@@ -149,7 +152,7 @@ func (s *quicStreams) find(side int, id uint64) *quicStreamState {
 
 // take takes a STREAM frame.
 func (s *quicStreams) take(side int, id, offset uint64, b []byte, fin bool, at time.Time) {
-	if id&2 != 0 && id&1 != uint64(side) { // #nosec G115 -- 0 or 1
+	if !mayWrite(side, id) {
 		s.conn.keep(side, b) // Nobody may send there.
 		return
 	}
@@ -194,7 +197,7 @@ func (s *quicStreams) settle(side int, id uint64, x *quicStreamState, at time.Ti
 
 // reset takes a RESET_STREAM frame.
 func (s *quicStreams) reset(side int, id uint64) {
-	if id&2 != 0 && id&1 != uint64(side) { // #nosec G115 -- 0 or 1
+	if !mayWrite(side, id) {
 		return
 	}
 	x := s.find(side, id)
@@ -229,7 +232,8 @@ func (s *quicStreams) end() {
 			for h.waits() {
 				s.skip(side, id, h)
 			}
-			if n := h.size - int64(h.at); h.size >= 0 && n > 0 && !h.done { // #nosec G115 -- below 2^62
+			n := h.size - int64(h.at) // #nosec G115 -- below 2^62
+			if h.size >= 0 && n > 0 && !h.done {
 				s.conn.missing(min(n, maxAside))
 				s.reads().gap(side, id, int(min(n, maxAside)))
 			}
