@@ -265,6 +265,11 @@ func (e *engine) long(f *flow, dir int, b []byte, h longHeader, at time.Time) bo
 	if !ok {
 		return false
 	}
+	for _, c := range u.conns {
+		if slices.Contains(c.past, h.dcid) {
+			return true // Sent before a Retry, and again since.
+		}
+	}
 	u.client = dir
 	f.ask(dir)
 	var c *quicConn

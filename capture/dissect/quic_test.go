@@ -63,8 +63,8 @@ func quicInt(n int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(n)
 func initials(t testing.TB, version uint32, dcid string, hello []byte) [][]byte {
 	t.Helper()
 	var frames [][]byte
-	for at := 0; at < len(hello); at += 150 {
-		piece := hello[at:min(at+150, len(hello))]
+	for at, n := 0, 1; at < len(hello); at, n = at+n, min(2*n, 150) { // The first piece has one byte, as Chromium's.
+		piece := hello[at:min(at+n, len(hello))]
 		f := append([]byte{6}, quicInt(at)...)
 		f = append(f, quicInt(len(piece))...)
 		frames = append(frames, append(f, piece...))

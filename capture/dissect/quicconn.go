@@ -22,9 +22,10 @@ type quicConn struct {
 	flow   *flow
 	client int // the direction of the client in flow
 
-	origin   string // the connection id from which the Initial keys follow
-	version  uint32 // of the last long packet that was opened
-	answered bool   // a packet of the server was opened
+	origin   string   // the connection id from which the Initial keys follow
+	past     []string // those from which they followed before
+	version  uint32   // of the last long packet that was opened
+	answered bool     // a packet of the server was opened
 	initial  map[uint32][2]*quicKeys
 	hello    *hello
 	known    map[string][]byte // secrets by label, nil for none
@@ -57,6 +58,9 @@ func newQUIC(e *engine, f *flow, dcid string) *quicConn {
 // again begins once more under another connection id, as a client does after a
 // Retry.
 func (c *quicConn) again(dcid string) {
+	if len(c.past) < maxTries {
+		c.past = append(c.past, c.origin)
+	}
 	c.origin, c.initial = dcid, map[uint32][2]*quicKeys{}
 	for side, s := range c.crypto[levelInitial] {
 		if s != nil {
@@ -335,9 +339,9 @@ func (c *quicConn) handshake(side, level int, offset uint64, b []byte, at time.T
 			s.read = c.message(side, level, s.buf[0], s.buf[4:size])
 			s.buf = s.buf[size:]
 		}
-		s.buf = nil
 	})
 	if s.read {
+		s.buf = nil
 		s.drop(c.engine)
 	}
 }

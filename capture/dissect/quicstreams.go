@@ -239,10 +239,10 @@ func (s *quicStreams) end() {
 			}
 		}
 	}
-	// A client opens its streams in order: those before the last one were opened
-	// too.
-	for _, kind := range []int{0, 2} {
-		s.conn.missing(int64(min(s.beyond[kind]-s.seen[kind], maxLost))) // #nosec G115 -- bounded
+	// A client opens its requests in order: those before the last one were sent too,
+	// or given up before they were. The server's acknowledgements tell which.
+	if s.conn.opens[1] == 0 {
+		s.conn.missing(int64(min(s.beyond[0]-s.seen[0], maxLost))) // #nosec G115 -- bounded
 	}
 	if s.dialect != nil {
 		s.reads().end()

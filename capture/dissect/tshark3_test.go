@@ -64,6 +64,18 @@ func requestsOf(c *dissect.Capture) map[string]int {
 	return all
 }
 
+// noneMissing checks that no request that tshark sees is missing. One of which a
+// packet was sent again is several to tshark.
+func noneMissing(t *testing.T, c *dissect.Capture, path string) {
+	t.Helper()
+	ours := requestsOf(c)
+	for request, n := range tsharkRequests(t, path) {
+		if ours[request] == 0 {
+			t.Errorf("tshark has %s %d times, and it is not in %v", request, n, ours)
+		}
+	}
+}
+
 // withKeys writes a capture with its key log to a file that both read.
 func withKeys(t testing.TB, file, keys []byte) (string, []byte) {
 	t.Helper()
@@ -102,13 +114,7 @@ func TestHTTP3AgreesWithTshark(t *testing.T) {
 				c := read(t, file, dissect.Options{})
 				wholly(t, c, bodies)
 				compare(t, path, factsOf(c), tsharkFacts(t, path))
-				// A request of which a packet was sent again is several to tshark.
-				ours := requestsOf(c)
-				for request, n := range tsharkRequests(t, path) {
-					if ours[request] == 0 {
-						t.Errorf("tshark has %s %d times, and it is not in %v", request, n, ours)
-					}
-				}
+				noneMissing(t, c, path)
 				phases := map[string]bool{}
 				for _, row := range tshark(t, path, "quic", "quic.key_phase", "quic.decryption_failed") {
 					phases[row[0]] = true

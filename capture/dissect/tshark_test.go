@@ -337,26 +337,7 @@ func TestGenuineTraffic(t *testing.T) {
 		out, err := get.CombinedOutput()
 		t.Logf("curl %v: %v %.80q", args[len(args)-1:], err, out)
 	}
-	// A question to a resolver that is not there. It comes last, so that all is
-	// recorded when it is.
-	if err := ns.Command(ctx, os.Args[0], "-test.run=TestAsk").Run(); err != nil {
-		t.Fatalf("ask: %v", err)
-	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for recorded := false; !recorded; {
-		select {
-		case <-ctx.Done():
-			t.Fatal("tcpdump did not record the last question")
-		case <-tick.C:
-		}
-		b, err := os.ReadFile(path)
-		recorded = err == nil && bytes.Contains(b, []byte("\x05asked\x07example\x00"))
-	}
-	if err := dump.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	_ = dump.Wait()
+	record(ctx, t, ns, dump, path)
 	_ = server.Process.Kill()
 	_ = server.Wait()
 
