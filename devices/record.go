@@ -247,6 +247,8 @@ func decodeUndo(r record) (undo, error) {
 		u = &restartUndo{}
 	case kindVPNApp:
 		u = &vpnAppUndo{}
+	case kindFirewall:
+		u = &firewallUndo{}
 	default:
 		return nil, fmt.Errorf("journal: read undo: unknown kind %q", r.Kind)
 	}

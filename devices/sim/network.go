@@ -2,8 +2,10 @@ package sim
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/offproof/offproof/devices/sim/internet"
@@ -54,4 +56,25 @@ func (n stackNetwork) Sockets() []userland.Socket {
 
 func (n stackNetwork) Tap(iface string, deliver func(at time.Time, frame []byte)) (userland.Tap, error) {
 	return n.OpenTap(iface, deliver), nil
+}
+
+// filtered is the network of an app behind the phone's packet filter.
+type filtered struct {
+	*internet.Stack
+	phone *Phone
+}
+
+// Dial refuses datagrams that the packet filter rejects, as the kernel tells the
+// app that sends one.
+func (f filtered) Dial(ctx context.Context, uid int, network, address string) (net.Conn, error) {
+	if proto := strings.TrimRight(network, "46"); proto == "udp" {
+		host, port, err := net.SplitHostPort(address)
+		addr, no := netip.ParseAddr(host)
+		// What a name leads to is not known yet: either filter is enough.
+		v4, v6 := f.phone.sys.Rejects(proto, port, false), f.phone.sys.Rejects(proto, port, true)
+		if err == nil && (v6 && (no != nil || addr.Is6()) || v4 && (no != nil || addr.Is4())) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+		}
+	}
+	return f.Stack.Dial(ctx, uid, network, address)
 }

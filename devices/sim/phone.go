@@ -96,7 +96,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	}
 	p.display = screen.New(now)
 	p.browser = browser.New(browser.Config{
-		Network: p.stack, Pace: w.cfg.Pace, Personality: *personality, Now: now, Log: w.cfg.Log, PinnedRoots: p.roots, Keys: p.secrets(),
+		Network: filtered{p.stack, p}, Pace: w.cfg.Pace, Personality: *personality, Now: now, Log: w.cfg.Log, PinnedRoots: p.roots, Keys: p.secrets(),
 		Roots: func() *x509.CertPool { return p.sys.TrustedRoots() },
 		Proxy: func() string { return p.sys.HTTPProxy() },
 		Identity: browser.Identity{

@@ -131,6 +131,8 @@ type PhoneConfig struct {
 	// good one where Capture names it. The phone's owner has allowed it to be the
 	// phone's VPN.
 	PCAPdroid string
+	// BlockQUIC says in farm.yaml that QUIC is to be blocked while the proxy runs.
+	BlockQUIC bool
 	// Isolated says in farm.yaml that nobody else is on the phone's network.
 	Isolated bool
 }
@@ -396,6 +398,9 @@ func (w *World) farmYAML(server string, serial func(*Phone) string) []byte {
 		}
 		if p.console != nil {
 			keylog += fmt.Sprintf("emulator: {token: %q}, ", p.console.tokenName())
+		}
+		if w.cfg.Phones[i].BlockQUIC {
+			keylog += "quic: block, "
 		}
 		fmt.Fprintf(&b, "  - {serial: %q, capture: [%s], %snote: %q%s}\n", serial(p), strings.Join(capture, ", "), keylog, "simulated "+p.Model()+", "+p.Locale()+", "+p.Personality(), pcapdroidYAML(p, w.cfg.Phones[i]))
 	}

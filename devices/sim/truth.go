@@ -17,6 +17,7 @@ type Truth struct {
 	Settings    map[string]string `json:"settings"` // "namespace/key" to value
 	Mounts      []string          `json:"mounts"`   // those made since boot
 	Reverses    []string          `json:"reverses"`
+	Firewall    []string          `json:"firewall"` // rules and chains of the packet filter
 	// Grants are the runtime permissions that are granted, and the operations of
 	// apps whose mode was changed.
 	Grants []string `json:"grants"`
@@ -34,7 +35,7 @@ func (p *Phone) Truth() Truth {
 	return Truth{
 		Serial: p.serial, Personality: p.Personality(), State: p.State(), Focus: p.display.Focus(),
 		Switch: seen.Switch, Incognito: seen.Incognito, NetworkUp: p.stack.Up(), Settings: p.Settings(),
-		Mounts: p.Mounts(), Reverses: p.Reverses(), Grants: p.sys.Grants(), Apps: p.sys.Apps(), Files: p.files(), Processes: p.sys.SessionProcesses(), Faults: p.Faulty(),
+		Mounts: p.Mounts(), Reverses: p.Reverses(), Firewall: p.sys.Firewall(), Grants: p.sys.Grants(), Apps: p.sys.Apps(), Files: p.files(), Processes: p.sys.SessionProcesses(), Faults: p.Faulty(),
 	}
 }
 

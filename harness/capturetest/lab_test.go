@@ -94,3 +94,16 @@ func TestLabLost(t *testing.T) {
 		})
 	}
 }
+
+// Where QUIC is blocked, what goes past the proxy by QUIC takes TCP and is read.
+func TestQUICBlocked(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sim.PhoneConfig{Personality: "past-quic", BlockQUIC: true})
+	_, off := b.pair(never, nil)
+	if off.Finding.Verdict != harness.Collected {
+		t.Errorf("it came to %s: %q", off.Finding.Verdict, off.Finding.Because)
+	}
+	if left := b.phone.Truth().Firewall; len(left) > 0 {
+		t.Errorf("the phone was left with %q", left)
+	}
+}

@@ -295,6 +295,7 @@ func differences(was, is sim.Truth) (out []string) {
 		{"settings", was.Settings, is.Settings},
 		{"mounts", was.Mounts, is.Mounts},
 		{"reverses", was.Reverses, is.Reverses},
+		{"firewall", was.Firewall, is.Firewall},
 		{"grants", was.Grants, is.Grants},
 		{"files", was.Files, is.Files},
 		{"processes", was.Processes, is.Processes},

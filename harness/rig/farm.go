@@ -92,6 +92,8 @@ type FarmPhone struct {
 	KeyLog string
 	// PCAPdroid is how that app is used on the phone.
 	PCAPdroid PCAPdroid
+	// BlockQUIC is true where nothing is to go to UDP port 443 while the proxy runs.
+	BlockQUIC bool
 	// Note is shown beside the serial, such as the phone's owner.
 	Note string
 	// Server is the ADB server, host:port, to which the phone is attached; empty
@@ -168,6 +170,7 @@ type farmFile struct {
 			APIKey   yaml.Node `yaml:"api_key"`
 			Isolated yaml.Node `yaml:"isolated"`
 		} `yaml:"pcapdroid"`
+		QUIC   yaml.Node `yaml:"quic"`
 		Note   yaml.Node `yaml:"note"`
 		Server yaml.Node `yaml:"server"`
 		Region yaml.Node `yaml:"region"`
@@ -448,6 +451,14 @@ func (p *parser) phones(file *farmFile, f *Farm) {
 				n = &row.Serial
 			}
 			p.fail(n, "phone %s: PCAPdroid's api_key cannot be right: %s", phone.Serial, why)
+		}
+		switch q := p.text(&row.QUIC, "quic"); {
+		case q == "block" && !slices.Contains(phone.Capture, CaptureProxy):
+			p.fail(&row.QUIC, "phone %s: quic: block is for phones with capture: [proxy], which cannot read it", phone.Serial)
+		case q != "" && q != "watch" && q != "block":
+			p.fail(&row.QUIC, "quic %q must be watch or block", q)
+		default:
+			phone.BlockQUIC = q == "block"
 		}
 		phone.Server = p.text(&row.Server, "server")
 		if phone.Server != "" && !slices.Contains(f.Servers, phone.Server) {

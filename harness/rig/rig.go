@@ -640,6 +640,11 @@ func (c changes) SetProxy(ctx context.Context, hostport string) error {
 		return err
 	}
 	c.l.unguard(guard)
+	if c.l.config.BlockQUIC {
+		if err := c.l.journal.Change(ctx, c.d, devices.BlockQUIC{}); err != nil {
+			return fmt.Errorf("quic: block, as %s has it: %w", c.l.rig.Farm.Path, err)
+		}
+	}
 	return c.l.journal.Change(ctx, c.d, devices.PutSetting{Namespace: "global", Key: "http_proxy", Value: hostport})
 }
 

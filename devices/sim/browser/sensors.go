@@ -7,6 +7,7 @@ import (
 	crand "crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf16"
 )
@@ -350,10 +352,14 @@ func (m *module) raw(ctx context.Context, r Request) {
 		req.Header.Set("User-Agent", appAgent(m.identity))
 	}
 	if r.Way != "" {
-		if err := m.past(ctx, r, req); err != nil {
+		err := m.past(ctx, r, req)
+		if err != nil {
 			m.cfg.Log.Debug("browser: upload past the proxy", "err", err)
 		}
-		return
+		if r.Way != WayQUIC || !errors.Is(err, syscall.ECONNREFUSED) {
+			return
+		}
+		// Where QUIC is refused its libraries take TCP, by the phone's proxy.
 	}
 	res, err := c.do(req)
 	if err != nil {

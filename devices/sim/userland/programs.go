@@ -45,6 +45,7 @@ func allPrograms() map[string]program {
 		"usleep": simple(cmdSleep), "which": simple(cmdWhich), "whoami": simple(cmdWhoami), "xargs": cmdXargs,
 		// The network.
 		"ifconfig": simple(cmdIfconfig), "ip": simple(cmdIP), "nc": cmdNc, "netcat": cmdNc, "netstat": simple(cmdNetstat),
+		"ip6tables": simple(cmdIptables), "iptables": simple(cmdIptables),
 		"ping": cmdPing, "ping6": cmdPing, "tcpdump": cmdTcpdump,
 	}
 }

@@ -132,6 +132,7 @@ type Config struct {
 type System struct {
 	cfg      Config
 	fs       *FS
+	firewall *firewall
 	settings *settings
 	log      *slog.Logger
 
@@ -204,7 +205,7 @@ func New(cfg Config) (*System, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &System{
-		cfg: cfg, log: cfg.Log, settings: newSettings(cfg.Identity), logs: newLogBuffer(), condition: conditionAtFirst(), netstats: newNetstats(),
+		cfg: cfg, log: cfg.Log, settings: newSettings(cfg.Identity), firewall: newFirewall(), logs: newLogBuffer(), condition: conditionAtFirst(), netstats: newNetstats(),
 		rights: rights{kind: cfg.Root},
 		rng:    rand.New(rand.NewPCG(uint64(cfg.Seed), 0x9e3779b97f4a7c15)), //nolint:gosec // Noise, not secrets.
 	}
@@ -265,6 +266,7 @@ func (s *System) Shutdown() {
 	s.killAll()
 	s.running.Wait()
 	s.fs.Reboot()
+	s.firewall.clear()
 }
 
 // OnReboot registers what a reboot asked for on the phone itself calls.
