@@ -63,7 +63,8 @@ func facebookEvents(m map[string]any, app string, f field) []Event {
 		return nil
 	}
 	// Others have an event of such a name too; the SDK describes its phone or app.
-	if m["extinfo"] == nil && m["anon_id"] == nil && m["advertiser_id"] == nil && m["application_package_name"] == nil && m["custom_events"] == nil {
+	if m["extinfo"] == nil && m["anon_id"] == nil && m["advertiser_id"] == nil && m["application_package_name"] == nil && m["custom_events"] == nil &&
+		m["custom_events_file"] == nil {
 		return nil
 	}
 	like := Event{
@@ -92,7 +93,11 @@ func facebookEvents(m map[string]any, app string, f field) []Event {
 		}
 	}
 	var events []Event
-	for _, v := range list(m["custom_events"]) {
+	reported := list(m["custom_events"])
+	if len(reported) == 0 {
+		reported = list(m["custom_events_file"]) // Older SDKs attach the list as a file.
+	}
+	for _, v := range reported {
 		properties, ok := v.(map[string]any)
 		if !ok || text(properties, "_eventName") == "" {
 			continue

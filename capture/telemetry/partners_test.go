@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,11 +43,15 @@ func TestFacebook(t *testing.T) {
 		parts += fmt.Sprintf("--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", boundary, p[0], p[1])
 	}
 	parts += "--" + boundary + "--\r\n"
+	file := strings.Replace(parts, "name=\"custom_events\"", "name=\"custom_events_file\"; filename=\"custom_events_file\"", 1)
+	zipped := strings.Replace(file, customEvents, string(gzipped(t, customEvents)), 1)
 	const address = "https://graph.facebook.com/v8.0/1234567890/activities"
 	for name, ex := range map[string]capture.Exchange{
 		"JSON":      post(address, facebookJSON, "Content-Type", "application/json"),
 		"gzip":      post(address, string(gzipped(t, facebookJSON)), "Content-Encoding", "gzip", "Content-Type", "application/json"),
 		"form":      post(address, form, "Content-Type", formType),
+		"file":      post(address, file, "Content-Type", "multipart/form-data; boundary="+boundary),
+		"gzip file": post(address, zipped, "Content-Type", "multipart/form-data; boundary="+boundary),
 		"multipart": post(address, parts, "Content-Type", "multipart/form-data; boundary="+boundary),
 	} {
 		t.Run(name, func(t *testing.T) {

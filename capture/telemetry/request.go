@@ -176,6 +176,9 @@ func (r *request) forms() []form {
 }
 
 func (f form) add(name string, v field) {
+	if len(v.node.Children) > 0 && compression(v.node.Children[0].Step) { // As a file in multipart content may be.
+		v = field{v.where, joined(v.path, v.node.Children[0].Step), v.node.Children[0]}
+	}
 	if _, ok := f.values[name]; !ok {
 		f.values[name], f.fields[name] = string(v.node.Value), v
 	}
@@ -199,7 +202,7 @@ func (r *request) body() (field, bool) {
 // compression says whether a step takes a compression off.
 func compression(step string) bool {
 	switch step {
-	case "gzip", "zlib", "deflate", "br", "brotli", "zstd", "snappy", "lz4":
+	case "gzip", "zlib", "deflate", "br", "brotli", "zstd", "snappy", "lz4", "xz", "bzip2":
 		return true
 	}
 	return false

@@ -5,8 +5,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/capture/telemetry"
 )
 
@@ -145,4 +147,22 @@ func TestRecordsBeforeTheDamageAreRead(t *testing.T) {
 	if last := events[len(events)-1]; !last.Opaque || !strings.HasPrefix(last.Reason, "damaged: only the beginning") {
 		t.Errorf("the last is %+v", last)
 	}
+}
+
+// BenchmarkDecode prints how long decoding takes against opening the layers of
+// the same requests, which comes before it.
+func BenchmarkDecode(b *testing.B) {
+	all := formats(b)
+	var opening, decoding time.Duration
+	for b.Loop() {
+		for _, f := range all {
+			begin := time.Now()
+			parts := payload.Request(f.ex)
+			opened := time.Now()
+			telemetry.Decode(f.ex, telemetry.Open(f.ex, parts))
+			opening += opened.Sub(begin)
+			decoding += time.Since(opened)
+		}
+	}
+	b.ReportMetric(float64(decoding)/float64(max(1, opening)), "decode/open")
 }
