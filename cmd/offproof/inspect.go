@@ -21,6 +21,7 @@ import (
 // An inspection is what inspect was asked for.
 type inspection struct {
 	json     bool
+	exchange string
 	canaries []string
 	expect   []string
 	keylog   string
@@ -31,7 +32,7 @@ type inspection struct {
 func inspectCommand() *cobra.Command {
 	in := &inspection{}
 	cmd := &cobra.Command{
-		Use:   "inspect [--json] [--canary TEXT]... [--expect HOST]... [--keylog FILE] FILE...",
+		Use:   "inspect [--json] [--canary TEXT]... [--expect HOST]... [--keylog FILE] [--exchange NUMBER] FILE...",
 		Short: "Print what left, from pcap, pcapng or HAR files",
 		Long: `Inspect reads captures (pcap, pcapng) and HAR files, and prints to whom something
 was sent, how much, and what of it can be read. "-" reads standard input.
@@ -42,6 +43,9 @@ A canary is expected at the hosts named by --expect, such as the search engine.
 
 With --keylog it reads what is inside TLS, by the secrets that a program wrote to
 its SSLKEYLOGFILE. Secrets that a pcapng file carries are used without it.
+
+With --exchange it prints one request with its layers, one inside the other, and
+marks the canaries in it.
 
 Exit status: 0; 1 when a file is damaged and was read only in part; 2 when a file
 is of another format or cannot be read.`,
@@ -59,6 +63,7 @@ is of another format or cannot be read.`,
 		},
 	}
 	cmd.Flags().BoolVar(&in.json, "json", false, "print one JSON object per line")
+	cmd.Flags().StringVar(&in.exchange, "exchange", "", "unfold the request of this `NUMBER`")
 	cmd.Flags().StringArrayVar(&in.canaries, "canary", nil, "search for `TEXT` in all that was sent (may be repeated)")
 	cmd.Flags().StringArrayVar(&in.expect, "expect", nil, "canaries are expected at `HOST` and the names below it (may be repeated)")
 	cmd.Flags().StringVar(&in.keylog, "keylog", "", "read TLS by the secrets in `FILE`")
@@ -67,6 +72,9 @@ is of another format or cannot be read.`,
 
 // check refuses flags that would silently find nothing.
 func (in *inspection) check() error {
+	if in.exchange != "" && in.json {
+		return errors.New("inspect: --exchange unfolds a request for people; --json prints all of them for programs")
+	}
 	var all []canary.Canary
 	for _, text := range in.canaries {
 		if len(strings.TrimSpace(text)) < canary.ShortestText {
@@ -123,9 +131,14 @@ func (in *inspection) run(ctx context.Context, files []string, stdin io.Reader, 
 			c.Health.Problems = append(c.Health.Problems, err.Error())
 		}
 		found := in.search(name, c)
-		if in.json {
+		switch {
+		case in.exchange != "":
+			if err := found.unfold(stdout, in.exchange); err != nil {
+				return fmt.Errorf("inspect %s: %w", name, err)
+			}
+		case in.json:
 			err = found.lines(stdout)
-		} else {
+		default:
 			err = found.view(stdout, i > 0)
 		}
 		if err != nil {

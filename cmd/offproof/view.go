@@ -202,7 +202,7 @@ func (f *findings) requests(out *bytes.Buffer) {
 		if x.Status == 0 {
 			status = "-"
 		}
-		line(t, text(x.Method), text(x.URL), status, group(x.BytesUp)+" up", text(x.Failure))
+		line(t, text(x.ID), text(x.Method), text(x.URL), status, group(x.BytesUp)+" up", text(x.Failure))
 	}
 	_ = t.Flush()
 }
