@@ -26,10 +26,9 @@ type digests struct {
 	forms []digestForm
 	names map[string]uint16
 	all   []digest // by key
-	// bitmap says maybe; starts is the first of all in each of equal parts of
+	// filter says maybe; starts is the first of all in each of equal parts of
 	// the keys' range, in which hashes are spread evenly.
-	bitmap []byte
-	shift  uint
+	filter filter
 	starts []uint32
 	part   uint
 }
@@ -63,7 +62,7 @@ func (d *digests) build() {
 	d.all = slices.CompactFunc(d.all, func(a, b digest) bool { return a.key == b.key && a.canary == b.canary && a.form == b.form })
 	d.all = slices.Clip(d.all)
 	size := bits.Len(uint(len(d.all)))
-	d.bitmap, d.shift = newBitmap(size)
+	d.filter = newFilter(size)
 	d.part = uint(64 - size) //nolint:gosec // Memory bounds size far below 64.
 	d.starts = make([]uint32, 1<<size+1)
 	at := 0
@@ -74,8 +73,7 @@ func (d *digests) build() {
 		d.starts[i] = uint32(at) //nolint:gosec // Memory bounds the number of digests far below.
 	}
 	for i := range d.all {
-		h := d.all[i].key * multiplier >> d.shift
-		d.bitmap[h>>3] |= 1 << (h & 7)
+		d.filter.add(d.all[i].key)
 	}
 }
 
@@ -111,7 +109,7 @@ func (d *digests) asciiPatterns() []pattern {
 
 // scanRaw looks for digests as they are, but for those that are all ASCII.
 func (d *digests) scanRaw(b []byte, found func(hit)) {
-	bitmap, shift := d.bitmap, d.shift&63
+	filter := d.filter
 	i := 0
 	for i+16 <= len(b) {
 		q := b[i : i+16 : i+16]
@@ -121,8 +119,7 @@ func (d *digests) scanRaw(b []byte, found func(hit)) {
 		}
 		v0, v1 := binary.BigEndian.Uint64(q), binary.BigEndian.Uint64(q[1:])
 		v2, v3 := binary.BigEndian.Uint64(q[2:]), binary.BigEndian.Uint64(q[3:])
-		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
-		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
 			for n, key := range [...]uint64{v0, v1, v2, v3} {
 				d.lookup(key, i+n, i+n+digestBytes, inRawForm, found)
 			}
@@ -141,9 +138,9 @@ const (
 )
 
 // longRun is how many digits in a row are a blob, which payload opens, rather
-// than a token with something before it. In a blob a digest is looked for only
-// where an encoder would have begun one.
-const longRun = 128
+// than a token or an address with something before it. In a blob a digest is
+// looked for only where an encoder would have begun one.
+const longRun = 1024
 
 // Values of characters that are no digits; a separator may stand between two.
 const (
@@ -231,7 +228,7 @@ func (d *digests) scanText(b []byte, found func(hit)) {
 }
 
 func (d *digests) scanBase64Token(b []byte, from, to int, found func(hit)) {
-	bitmap, shift := d.bitmap, d.shift&63
+	filter := d.filter
 	var before uint64 // the last ten characters
 	for _, c := range b[from : from+base64Digits-1] {
 		before = before<<6 | uint64(base64Values[c])
@@ -240,14 +237,14 @@ func (d *digests) scanBase64Token(b []byte, from, to int, found func(hit)) {
 		value := uint64(base64Values[c])
 		key := before<<4 | value>>2
 		before = before<<6 | value
-		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+		if filter.maybe(key) != 0 {
 			d.lookup(key, from+i, from+i+base64Digits, inBase64Form, found)
 		}
 	}
 }
 
 func (d *digests) scanBase64Blob(b []byte, from, to int, found func(hit)) {
-	bitmap, shift := d.bitmap, d.shift&63
+	filter := d.filter
 	four := func(q []byte) uint64 {
 		q = q[:4:4]
 		return uint64(base64Values[q[0]])<<18 | uint64(base64Values[q[1]])<<12 | uint64(base64Values[q[2]])<<6 | uint64(base64Values[q[3]])
@@ -256,7 +253,7 @@ func (d *digests) scanBase64Blob(b []byte, from, to int, found func(hit)) {
 	for i := from + 8; i+4 <= to; i += 4 {
 		third := four(b[i:])
 		key := first<<40 | second<<16 | third>>8
-		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+		if filter.maybe(key) != 0 {
 			d.lookup(key, i-8, i+3, inBase64Form, found)
 		}
 		first, second = second, third
@@ -264,7 +261,7 @@ func (d *digests) scanBase64Blob(b []byte, from, to int, found func(hit)) {
 }
 
 func (d *digests) scanHex(b []byte, from, to int, found func(hit)) {
-	bitmap, shift := d.bitmap, d.shift&63
+	filter := d.filter
 	var key uint64
 	digits, odd := 0, 0
 	if to-from > longRun {
@@ -280,7 +277,7 @@ func (d *digests) scanHex(b []byte, from, to int, found func(hit)) {
 		if digits&odd != 0 || digits < hexDigits {
 			continue
 		}
-		if h := key * multiplier >> shift; bitmap[h>>3]>>(h&7)&1 != 0 {
+		if filter.maybe(key) != 0 {
 			d.lookup(key, hexFrom(b, from+i), from+i+1, inHexForm, found)
 		}
 	}

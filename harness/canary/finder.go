@@ -13,7 +13,7 @@ const maxSightings = 1000
 // A Finder searches for many canaries at once. It is safe for concurrent use.
 //
 // Every pattern begins with windows of five bytes, one of which is looked up at
-// every second place of the text; only where a bitmap says maybe is a pattern compared.
+// every second place of the text; only where a filter says maybe is a pattern compared.
 // Hashes, which are by far the most, have a table of their own.
 type Finder struct {
 	canaries []Canary

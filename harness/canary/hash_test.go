@@ -78,6 +78,32 @@ func TestHashesAreFoundInEveryEncoding(t *testing.T) {
 	}
 }
 
+// In a long address a hash begins anywhere; in a blob where an encoder began it.
+func TestHashesAreFoundInLongRuns(t *testing.T) {
+	finder := canary.NewFinder([]canary.Canary{planted})
+	sum := sumOf(hashes["sha256"], term)
+	for n := range 400 {
+		path := strings.Repeat("a/b-", n/4) + strings.Repeat("z", n%4)
+		for form, text := range map[string]string{"sha256-hex": hex.EncodeToString(sum), "sha256-base64": base64.RawURLEncoding.EncodeToString(sum)} {
+			got := finder.FindRaw([]byte("https://x.example/" + path + "/" + text + "/" + path))
+			if len(got) != 1 || got[0].Form != form {
+				t.Errorf("%s behind %d characters: %+v", form, n, got)
+			}
+		}
+	}
+	r := source(73)
+	for n := range 100 {
+		blob := append(randomBytes(r, 3000+3*n), sum...)
+		if got := finder.FindRaw([]byte(base64.StdEncoding.EncodeToString(blob))); len(got) != 1 || got[0].Form != "sha256-base64" {
+			t.Errorf("base64 behind %d bytes: %+v", len(blob)-len(sum), got)
+		}
+		blob = append(randomBytes(r, 3000+n), sum...)
+		if got := finder.FindRaw([]byte(hex.EncodeToString(blob))); len(got) != 1 || got[0].Form != "sha256-hex" {
+			t.Errorf("hex behind %d bytes: %+v", len(blob)-len(sum), got)
+		}
+	}
+}
+
 func TestSevenBytesOfAHashAreNoSighting(t *testing.T) {
 	finder := canary.NewFinder([]canary.Canary{planted})
 	for name, fn := range hashes {
@@ -191,7 +217,7 @@ func TestTheOldestTermsLoseTheirSaltsFirst(t *testing.T) {
 	r := source(72)
 	var all []canary.Canary
 	start := time.Date(2020, 5, 4, 0, 0, 0, 0, time.UTC)
-	for i := range 1500 {
+	for i := range 200 {
 		c, _ := canary.Mint(r, "query")
 		c.Minted = start.Add(time.Duration(i) * time.Minute)
 		all = append(all, c)

@@ -8,18 +8,18 @@ import (
 )
 
 // An index finds the patterns that may begin at a place of the text: first a
-// bitmap says maybe, then an open hash table says which.
+// filter says maybe, then an open hash table says which.
 //
 // Every pattern is entered by two windows, one byte apart, so that only every
 // second place of the text need be looked at.
 type index struct {
 	patterns []pattern
 	entries  []entry // by window
-	bitmap   []byte
-	shift    uint
+	filter   filter
 	// slots leads from a window to its first entry.
 	slots []slot
 	mask  uint64
+	shift uint
 }
 
 // An entry says that a window may belong to a pattern that begins at it, or
@@ -43,30 +43,17 @@ const (
 	stride       = 2
 	patternBytes = windowBytes + stride - 1
 
-	foldMask   = 0x2020_2020_2020_2020
-	multiplier = 0x9E37_79B9_7F4A_7C15
-	// The shifts leave the bytes of a window, and its differences.
-	windowShift = 64 - 8*windowBytes
-	xorShift    = windowShift + 8
+	foldMask = 0x2020_2020_2020_2020
+	// The masks leave the bytes of a window, and its differences.
+	windowMask = 1<<(8*windowBytes) - 1
+	xorMask    = windowMask >> 8
 )
 
 // foldedWindow is the first bytes of eight, letters in lower case.
-func foldedWindow(v uint64) uint64 { return (v | foldMask) << windowShift }
+func foldedWindow(v uint64) uint64 { return (v | foldMask) & windowMask }
 
 // xorWindow is the differences of neighbours among the first bytes of eight.
-func xorWindow(v uint64) uint64 { return (v ^ v>>8) << xorShift }
-
-// newBitmap makes a bitmap for 2^size keys, and the shift that leaves as many
-// bits of a product as it needs. A false maybe costs as much as fifty true
-// noes, so there are 64 bits a key while that stays in a core's own cache.
-func newBitmap(size int) ([]byte, uint) {
-	const least, cached = 18, 21
-	logBits := max(size+6, least)
-	if logBits > cached {
-		logBits = max(size+4, cached)
-	}
-	return make([]byte, 1<<logBits/8), uint(64 - logBits) //nolint:gosec // Memory bounds logBits far below 64.
-}
+func xorWindow(v uint64) uint64 { return (v ^ v>>8) & xorMask }
 
 // newIndex makes an index of patterns, of which window gives the window of
 // eight bytes.
@@ -88,17 +75,17 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 		}
 	}
 	size := bits.Len(uint(windows)) //nolint:gosec // A count.
-	x.bitmap, x.shift = newBitmap(size)
+	x.filter = newFilter(size)
 	x.slots, x.mask = make([]slot, 1<<(size+1)), 1<<(size+1)-1
+	x.shift = uint(64 - (size + 1)) //nolint:gosec // Memory bounds size far below 64.
 	for i := 0; i < len(x.entries); {
 		j := i
 		w := x.entries[i].window
 		for j < len(x.entries) && x.entries[j].window == w {
 			j++
 		}
-		h := w * multiplier >> x.shift
-		x.bitmap[h>>3] |= 1 << (h & 7)
-		at := (w * multiplier >> 20) & x.mask
+		x.filter.add(w)
+		at := w * multiplier >> (x.shift & 63)
 		for x.slots[at].count != 0 {
 			at = (at + 1) & x.mask
 		}
@@ -108,18 +95,12 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 	return x
 }
 
-// maybe is false for a window that is surely none.
-func (x *index) maybe(w uint64) bool {
-	h := w * multiplier >> (x.shift & 63)
-	return x.bitmap[h>>3]>>(h&7)&1 != 0
-}
-
 // of returns what may begin with a window, or one byte before it.
 func (x *index) of(w uint64) []entry {
-	if !x.maybe(w) {
+	if x.filter.maybe(w) == 0 {
 		return nil
 	}
-	for at := (w * multiplier >> 20) & x.mask; x.slots[at].count != 0; at = (at + 1) & x.mask {
+	for at := w * multiplier >> (x.shift & 63); x.slots[at].count != 0; at = (at + 1) & x.mask {
 		if s := x.slots[at]; s.window == w {
 			return x.entries[s.first : s.first+s.count]
 		}
@@ -151,14 +132,13 @@ func (f *Finder) scan(b []byte, found func(hit)) {
 // scanFolded looks for text. Four windows at a time keep a core's multipliers
 // busy, which one at a time does not; scanXOR and scanRaw do the same.
 func (f *Finder) scanFolded(b []byte, found func(hit)) {
-	bitmap, shift := f.text.bitmap, f.text.shift&63
+	filter := f.text.filter
 	i := 0
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
 		v0, v1 := foldedWindow(binary.LittleEndian.Uint64(q)), foldedWindow(binary.LittleEndian.Uint64(q[2:]))
 		v2, v3 := foldedWindow(binary.LittleEndian.Uint64(q[4:])), foldedWindow(binary.LittleEndian.Uint64(q[6:]))
-		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
-		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
 			f.lookup(&f.text, b, i, v0, found)
 			f.lookup(&f.text, b, i+2, v1, found)
 			f.lookup(&f.text, b, i+4, v2, found)
@@ -172,14 +152,13 @@ func (f *Finder) scanFolded(b []byte, found func(hit)) {
 
 // scanXOR looks for text under one byte.
 func (f *Finder) scanXOR(b []byte, found func(hit)) {
-	bitmap, shift := f.xor.bitmap, f.xor.shift&63
+	filter := f.xor.filter
 	i := 0
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
 		v0, v1 := xorWindow(binary.LittleEndian.Uint64(q)), xorWindow(binary.LittleEndian.Uint64(q[2:]))
 		v2, v3 := xorWindow(binary.LittleEndian.Uint64(q[4:])), xorWindow(binary.LittleEndian.Uint64(q[6:]))
-		h0, h1, h2, h3 := v0*multiplier>>shift, v1*multiplier>>shift, v2*multiplier>>shift, v3*multiplier>>shift
-		if (bitmap[h0>>3]>>(h0&7)|bitmap[h1>>3]>>(h1&7)|bitmap[h2>>3]>>(h2&7)|bitmap[h3>>3]>>(h3&7))&1 != 0 {
+		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
 			f.lookup(&f.xor, b, i, v0, found)
 			f.lookup(&f.xor, b, i+2, v1, found)
 			f.lookup(&f.xor, b, i+4, v2, found)

@@ -172,3 +172,24 @@ func TestKeyedHashesNeedATermTwiceAndAnotherOnce(t *testing.T) {
 		}
 	}
 }
+
+func FuzzKeyedHashes(f *testing.F) {
+	f.Add([]byte("0123456789abcdef0123456789abcdef"), []byte("fedcba9876543210fedcba9876543210"), "json:/0/id > a12")
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9}, []byte{}, "form:12")
+	f.Fuzz(func(t *testing.T, same, other []byte, path string) {
+		leaf := func(value []byte) map[string][]payload.Leaf {
+			return map[string][]payload.Leaf{"x": {{Where: "body", Path: path, Node: payload.Peel(value, "")}, {Where: "body", Path: path}}}
+		}
+		var windows [][]canary.Typing
+		for range 4 {
+			windows = append(windows, []canary.Typing{{Term: "a", Leaves: leaf(same)}, {Term: "b", Leaves: leaf(other)}, {Term: "a", Leaves: leaf(same)}})
+		}
+		got, err := canary.KeyedHashes(windows, 0.05)
+		if err != nil || len(got) > 1 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if len(got) == 1 && (len(same) < 8 || string(same) == string(other) || got[0].Chance > 0.05) {
+			t.Errorf("%+v", got[0])
+		}
+	})
+}
