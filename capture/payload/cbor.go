@@ -3,7 +3,6 @@ package payload
 import (
 	"encoding/binary"
 	"math"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -13,9 +12,9 @@ func cborBegins(b []byte) bool {
 	return b[0]>>5 == 4 || b[0]>>5 == 5 || b[0] == 0xd9 && len(b) > 3 && b[1] == 0xd9 && b[2] == 0xf7
 }
 
-// An itemReader reads the item at t.at, names it, and says how many bits that
+// An itemReader reads the item at t.at, and says how many bits that
 // saved.
-type itemReader func(t *tree, name string, nesting int) (span, float64, bool)
+type itemReader func(t *tree, nesting int) (span, float64, bool)
 
 // items reads items in a row to the end of b, and says how many bits that
 // saves. Each later one has to prove itself too. The walks are our own because
@@ -31,11 +30,12 @@ func (p *peeler) items(b []byte, begins func([]byte) bool, read itemReader) (ite
 		if !begins(b[t.at:]) {
 			return nil, 0
 		}
-		item, saved, ok := read(t, strconv.Itoa(len(items)), 0)
+		item, saved, ok := read(t, 0)
 		if !ok || saved < nestedBits {
 			return nil, 0
 		}
 		sum += saved
+		item.number = len(items)
 		items = append(items, item)
 	}
 	return items, sum
@@ -82,7 +82,7 @@ func (t *tree) cborHead() (major byte, n uint64, size int, indefinite, ok bool) 
 	return major, n, size, indefinite, true
 }
 
-func (t *tree) cborItem(name string, nesting int) (span, float64, bool) {
+func (t *tree) cborItem(nesting int) (span, float64, bool) {
 	from := t.at
 	major, n, size, indefinite, ok := t.cborHead()
 	if !ok {
@@ -94,46 +94,46 @@ func (t *tree) cborItem(name string, nesting int) (span, float64, bool) {
 		if major == 1 && n == math.MaxUint64 {
 			return span{}, 0, false
 		}
-		s, cost := integer(name, n+uint64(major), major == 1, size)
+		s, cost := integer(n+uint64(major), major == 1, size)
 		return s, saved - cost, true
 	case 2, 3:
 		value, more, ok := t.cborString(major, n, size, indefinite)
-		s := span{name: name, value: value, raw: t.at - from}
+		s := span{value: value, raw: t.at - from}
 		if len(value) == 0 {
 			s.kind = KindEmpty
 		}
 		return s, saved + more, ok
 	case 4, 5:
-		return t.cborList(name, major == 5, n, size, indefinite, saved, nesting)
+		return t.cborList(major == 5, n, size, indefinite, saved, nesting)
 	case 6:
 		// A tag says how to take what follows; it holds nothing by itself unless
 		// it is a large one, which costs what it holds.
 		if nesting >= maxTrees {
 			return span{}, 0, false
 		}
-		s, more, ok := t.cborItem(name, nesting+1)
+		s, more, ok := t.cborItem(nesting + 1)
 		return s, saved + more - min(3.9+math.Log2(float64(n)+1)*1.2, 66), ok
 	}
-	return cborSimple(name, n, size, saved)
+	return cborSimple(n, size, saved)
 }
 
 // cborSimple reads floats, true, false, null and undefined.
-func cborSimple(name string, n uint64, size int, saved float64) (span, float64, bool) {
+func cborSimple(n uint64, size int, saved float64) (span, float64, bool) {
 	switch {
 	case size == 1 && n >= 20 && n <= 23:
 		word := [4]string{"false", "true", "null", "undefined"}[n-20]
-		return span{name: name, value: []byte(word), kind: KindNumber, raw: 1}, saved - 3, true
+		return span{value: []byte(word), kind: KindNumber, raw: 1}, saved - 3, true
 	case size == 3:
-		return float(name, half(uint16(n)), 2), saved - 3 - 16, true
+		return float(half(uint16(n)), 2), saved - 3 - 16, true
 	case size == 5:
-		return float(name, float64(math.Float32frombits(uint32(n))), 4), saved - 3 - 32, true
+		return float(float64(math.Float32frombits(uint32(n))), 4), saved - 3 - 32, true
 	case size == 9:
 		f := math.Float64frombits(n)
 		cost := 65.0
 		if plausibleFloat(f) {
 			cost = 1 + math.Log2(60) + 53
 		}
-		return float(name, f, 8), saved - 2 - cost, true
+		return float(f, 8), saved - 2 - cost, true
 	}
 	return span{}, 0, false
 }
@@ -204,7 +204,7 @@ func (t *tree) content(n uint64, size int, text bool) (value []byte, saved float
 	return value, saved, true
 }
 
-func (t *tree) cborList(name string, pairs bool, n uint64, size int, indefinite bool, saved float64, nesting int) (span, float64, bool) {
+func (t *tree) cborList(pairs bool, n uint64, size int, indefinite bool, saved float64, nesting int) (span, float64, bool) {
 	from := t.at - size
 	if nesting >= maxTrees || !indefinite && n > uint64(len(t.b)-t.at) { //nolint:gosec // t.at is within b.
 		return span{}, 0, false
@@ -217,7 +217,7 @@ func (t *tree) cborList(name string, pairs bool, n uint64, size int, indefinite 
 		t.at++
 		return true
 	}, indefinite)
-	s := span{name: name, sub: sub, nested: true, list: !pairs, raw: t.at - from}
+	s := span{sub: sub, nested: true, list: !pairs, raw: t.at - from}
 	return s, saved + more, ok
 }
 
@@ -229,20 +229,20 @@ func (t *tree) members(n uint64, pairs bool, nesting int, read itemReader, end f
 		if !open && uint64(i) == n || open && end() { //nolint:gosec // i counts up from 0.
 			return sub, saved, true
 		}
-		name, key, before := strconv.Itoa(i), []byte(nil), saved
+		name, key, before := "", []byte(nil), saved
 		if pairs {
-			k, more, ok := read(t, "", nesting+1)
+			k, more, ok := read(t, nesting+1)
 			if !ok {
 				return nil, 0, false
 			}
 			saved += more
 			name, key = nameOf(k)
 		}
-		s, more, ok := read(t, name, nesting+1)
+		s, more, ok := read(t, nesting+1)
 		if !ok {
 			return nil, 0, false
 		}
-		s.key = key
+		s.name, s.number, s.key = name, i, key
 		saved += more
 		if loss = min(loss+saved-before, 0); loss < -lossBits {
 			return nil, 0, false
@@ -254,22 +254,25 @@ func (t *tree) members(n uint64, pairs bool, nesting int, read itemReader, end f
 // nameOf is what a member's name adds to the path, and the name itself where
 // that does not show it.
 func nameOf(k span) (name string, key []byte) {
+	value := k.text()
 	switch {
 	case k.nested:
 		return "?", flat(k)
-	case !isText(k.value):
-		return "?", k.value
+	case len(value) == 0:
+		return `""`, nil
+	case !isText(value):
+		return "?", value
 	}
-	name = string(appendToken(nil, stepName(k.value)))
-	if k.kind == KindToken || !isPlainName(k.value) {
-		return name, k.value
+	name = string(appendToken(nil, stepName(value)))
+	if k.kind == KindToken || !isPlainName(value) {
+		return name, value
 	}
 	return name, nil
 }
 
 // flat joins the values in a span, for a name that is itself a list.
 func flat(s span) []byte {
-	out := append([]byte(nil), s.value...)
+	out := append([]byte(nil), s.text()...)
 	for _, sub := range s.sub {
 		out = append(append(append(out, sub.key...), flat(sub)...), ' ')
 	}

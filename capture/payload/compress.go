@@ -259,7 +259,8 @@ func unzstd(in *bytes.Reader) (io.Reader, error) {
 // read decompresses within what is left of the bounds. It answers false when
 // not a byte came out and the stream did not end well either.
 func (p *peeler) read(name string, b []byte, open func(*bytes.Reader) (io.Reader, error)) (inflated, bool) {
-	in := bytes.NewReader(b)
+	in := &p.in
+	in.Reset(b)
 	r, err := open(in)
 	if err != nil {
 		return inflated{}, false
@@ -309,13 +310,25 @@ var errBound = errors.New("output bound reached")
 
 // drain reads to the end or to the bound, and charges what came out.
 func (p *peeler) drain(r io.Reader) ([]byte, error) {
-	var out bytes.Buffer
-	limit := int64(max(p.output, 0))
-	n, err := out.ReadFrom(io.LimitReader(r, limit+1))
-	if n > limit {
-		out.Truncate(int(limit))
-		n, err = limit, errBound
+	// Most guesses end at their first byte.
+	n, err := r.Read(p.scratch[:min(len(p.scratch), max(p.output, 1))])
+	if err != nil && n == 0 {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return nil, err
 	}
-	p.output -= int(n)
+	out := bytes.NewBuffer(bytes.Clone(p.scratch[:n]))
+	limit := int64(max(p.output, 0))
+	if err == nil {
+		_, err = out.ReadFrom(io.LimitReader(r, limit+1-int64(n)))
+	} else if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if int64(out.Len()) > limit {
+		out.Truncate(int(limit))
+		err = errBound
+	}
+	p.output -= out.Len()
 	return out.Bytes(), err
 }

@@ -27,6 +27,11 @@ var wordCodes = []wordCode{
 // encodedWord opens a text that is one encoded word from end to end, line
 // breaks aside, and whose content can be read.
 func (p *peeler) encodedWord(n *Node, b []byte, h hint, depth int) bool {
+	for _, c := range b {
+		if !wordByte(c) && c != '\n' && c != '\r' && (c != ' ' || !h.plus) {
+			return false
+		}
+	}
 	word := unbroken(b)
 	if h.plus && bytes.IndexByte(word, ' ') >= 0 {
 		word = bytes.ReplaceAll(word, []byte(" "), []byte("+"))

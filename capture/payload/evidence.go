@@ -190,20 +190,23 @@ func plausibleFloat(f float64) bool {
 }
 
 // A span is a value that a reader of a binary format found, with what lies
-// inside.
+// inside. Most readings come to nothing, so nothing is written out in one.
 type span struct {
-	// name is its part of the path.
-	name string
-	// value is the bytes of a text or of what is to be opened further, or a
-	// number in decimal.
+	// name is its part of the path, or number where it is empty.
+	name   string
+	number int
+	// value is the bytes of a text, of a word, or of what is to be opened further.
 	value []byte
-	// kind is set for numbers.
+	// kind is set for numbers, words and what is empty.
 	kind Kind
+	// digits is true for a number that value does not spell: real, or else n.
+	digits   bool
+	negative bool
+	float    bool
+	n        uint64
+	real     float64
 	// raw is the size of a number in the format, in bytes.
 	raw int
-	// small is a number that may be a byte, where one is true.
-	small uint8
-	one   bool
 	// key is a name that the step cannot show in full.
 	key []byte
 	sub []span
@@ -213,29 +216,51 @@ type span struct {
 	list bool
 }
 
+// step is the span's part of the path.
+func (s *span) step() string {
+	if s.name != "" {
+		return s.name
+	}
+	return strconv.Itoa(s.number)
+}
+
+// text is the value as it is shown: numbers in decimal.
+func (s *span) text() []byte {
+	switch {
+	case !s.digits:
+		return s.value
+	case s.float:
+		return strconv.AppendFloat(nil, s.real, 'g', -1, max(32, s.raw*8))
+	case s.negative:
+		return strconv.AppendUint([]byte{'-'}, s.n, 10)
+	}
+	return strconv.AppendUint(nil, s.n, 10)
+}
+
+// small is the byte that a number can be, where one is true.
+func (s *span) small() (b byte, one bool) {
+	switch {
+	case !s.digits || s.float:
+	case !s.negative && s.n <= math.MaxUint8:
+		return byte(s.n), true
+	case s.negative && s.n <= -math.MinInt8:
+		return -byte(s.n), true
+	}
+	return 0, false
+}
+
 // integer makes the span of a whole number of raw bytes, and says what it costs.
-func integer(name string, n uint64, negative bool, raw int) (span, float64) {
-	s := span{name: name, raw: raw, kind: KindToken}
+func integer(n uint64, negative bool, raw int) (span, float64) {
+	s := span{digits: true, n: n, negative: negative, raw: raw, kind: KindToken}
 	if plausible(n) {
 		s.kind = KindNumber
-	}
-	var text []byte
-	if negative {
-		text = append(text, '-')
-	}
-	s.value = strconv.AppendUint(text, n, 10)
-	switch {
-	case !negative && n <= math.MaxUint8:
-		s.small, s.one = byte(n), true
-	case negative && n <= -math.MinInt8:
-		s.small, s.one = byte(-int8(n)), true //nolint:gosec // n is at most 128.
 	}
 	return s, costOfInteger(n, negative)
 }
 
-// float makes the span of a floating-point number of 4 or 8 bytes.
-func float(name string, f float64, raw int) span {
-	s := span{name: name, raw: raw, kind: KindToken, value: strconv.AppendFloat(nil, f, 'g', -1, max(32, raw*8))}
+// float makes the span of a floating-point number of 2, 4 or 8 bytes.
+func float(f float64, raw int) span {
+	s := span{digits: true, float: true, real: f, raw: raw, kind: KindToken}
 	if raw < 8 || plausibleFloat(f) {
 		s.kind = KindNumber
 	}
@@ -320,7 +345,7 @@ func (p *peeler) emit(n *Node, format, path string, spans []span, list bool, dep
 			continue
 		}
 		if out, end := p.spelled(spans, i, list); end > i {
-			step := path + s.name
+			step := path + s.step()
 			if list {
 				step = strings.TrimSuffix(path, "/")
 			}
@@ -333,7 +358,7 @@ func (p *peeler) emit(n *Node, format, path string, spans []span, list bool, dep
 		if s.key != nil {
 			n.Children = append(n.Children, p.peel(format+"-key", s.key, depth+1))
 		}
-		step := path + s.name
+		step := path + s.step()
 		switch {
 		case s.nested && len(s.sub) > 0:
 			p.emit(n, format, step+"/", s.sub, s.list, depth)
@@ -344,7 +369,7 @@ func (p *peeler) emit(n *Node, format, path string, spans []span, list bool, dep
 		case s.kind == KindUnknown:
 			n.Children = append(n.Children, p.peel(format+":"+step, s.value, depth+1))
 		default:
-			child := p.node(format+":"+step, s.value)
+			child := p.node(format+":"+step, s.text())
 			child.Kind = s.kind
 			n.Children = append(n.Children, child)
 		}
@@ -375,23 +400,30 @@ func restOf(spans []span) int {
 // spelled opens many small numbers in a row, of one list or of one name, as the
 // bytes that they spell, and returns the end of the row.
 func (p *peeler) spelled(spans []span, from int, list bool) ([]byte, int) {
-	if !spans[from].one || from > 0 && spans[from-1].one && (list || spans[from-1].name == spans[from].name) {
+	first := &spans[from]
+	belongs := func(s *span) (byte, bool) {
+		b, one := s.small()
+		return b, one && (list || s.name == first.name && s.number == first.number)
+	}
+	if _, one := belongs(first); !one || len(spans)-from < manyBytes {
 		return nil, 0
 	}
-	end := from
-	for end < len(spans) && spans[end].one && (list || spans[end].name == spans[from].name) {
-		end++
+	if from > 0 {
+		if _, one := belongs(&spans[from-1]); one {
+			return nil, 0 // not the beginning of the row
+		}
 	}
-	if end-from < manyBytes {
-		return nil, 0
+	var out []byte
+	for i := from; i < len(spans); i++ {
+		b, one := belongs(&spans[i])
+		if !one {
+			break
+		}
+		out = append(out, b)
 	}
-	out := make([]byte, 0, end-from)
-	for i := from; i < end; i++ {
-		out = append(out, spans[i].small)
-	}
-	if !p.spells(out) {
+	if len(out) < manyBytes || !p.spells(out) {
 		return nil, 0
 	}
 	p.output -= len(out)
-	return out, end
+	return out, from + len(out)
 }

@@ -122,7 +122,7 @@ func (w *walker) value(nesting int) {
 		w.leaf("json:", w.p.unquoted(w.str()))
 	default:
 		from := w.at
-		for w.at < len(w.b) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(w.b[w.at])) {
+		for w.at < len(w.b) && !endsScalar(w.b[w.at]) {
 			w.at++
 		}
 		n := w.p.node("json:"+string(w.pointer), w.b[from:w.at])
@@ -132,6 +132,15 @@ func (w *walker) value(nesting int) {
 		}
 		w.into.Children = append(w.into.Children, n)
 	}
+}
+
+// endsScalar is true for what stands behind a number or a word.
+func endsScalar(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\r', '\n':
+		return true
+	}
+	return false
 }
 
 func (w *walker) leaf(prefix string, value []byte) {

@@ -43,6 +43,9 @@ type decoders struct {
 	flate  io.ReadCloser
 	zlib   io.ReadCloser
 	brotli *brotli.Reader
+	in     bytes.Reader
+	// scratch takes the first bytes that come out.
+	scratch [512]byte
 }
 
 var spare = sync.Pool{New: func() any { return new(decoders) }}
@@ -118,9 +121,12 @@ func (p *peeler) peelAs(step string, b []byte, h hint, depth int) *Node {
 		n.Kind, n.Truncated = KindOpaque, true
 		return n
 	}
+	text, plain := textual(b)
 	switch {
-	case isText(b):
-		if !mayBeBuilt(b) || !p.schemaless(n, depth) {
+	case text:
+		// What has control characters, or begins with a line break as the first
+		// field of a message does, may be a binary format that holds texts.
+		if plain && b[0] != '\n' || !p.schemaless(n, depth) {
 			p.text(n, h, depth)
 		}
 	case p.inflated(n, depth):

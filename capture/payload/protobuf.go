@@ -2,7 +2,6 @@ package payload
 
 import (
 	"math"
-	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -11,7 +10,7 @@ import (
 // that saves. Steps give the path of field numbers, as in "protobuf:1/14";
 // fields that repeat repeat their step.
 func (p *peeler) protobuf(b []byte) (fields []span, saved float64) {
-	if !mayBeTag(b) {
+	if !mayBeTag(b) || !p.skim(b) {
 		return nil, 0
 	}
 	m, ok := p.newTree(b).message(b, 0)
@@ -19,6 +18,23 @@ func (p *peeler) protobuf(b []byte) (fields []span, saved float64) {
 		return nil, 0
 	}
 	return m.fields, m.saved
+}
+
+// skim is true for bytes that are fields to the end. It makes nothing, and
+// nearly all that is no message goes no further.
+func (p *peeler) skim(b []byte) bool {
+	for len(b) > 0 {
+		_, kind, size := protowire.ConsumeTag(b)
+		if size < 0 || kind == protowire.StartGroupType || !p.look(1) {
+			return false
+		}
+		value := protowire.ConsumeFieldValue(1, kind, b[size:])
+		if value < 0 {
+			return false
+		}
+		b = b[size+value:]
+	}
+	return true
 }
 
 // mayBeTag is true where b can begin with a field: nearly all random bytes end
@@ -73,21 +89,20 @@ func (t *tree) message(b []byte, nesting int) (message, bool) {
 		at += size
 		saved := 8*float64(size) - costOfNumber(number, before)
 		before = number
-		name := strconv.Itoa(int(number))
 		var (
 			s    span
 			more float64
 		)
 		switch kind {
 		case protowire.VarintType:
-			s, more, size = varint(name, b[at:])
+			s, more, size = varint(b[at:])
 		case protowire.Fixed64Type:
-			s, more, size = fixed64(name, b[at:])
+			s, more, size = fixed64(b[at:])
 		case protowire.Fixed32Type:
-			s, more, size = fixed32(name, b[at:])
+			s, more, size = fixed32(b[at:])
 		case protowire.BytesType:
 			var other float64
-			s, more, other, size = t.bytes(name, b[at:])
+			s, more, other, size = t.bytes(b[at:])
 			if size > 0 && nesting < maxTrees && mayBeBuilt(s.value) {
 				groups = t.member(groups, number, len(m.fields), s.value, other, nesting)
 			}
@@ -101,6 +116,7 @@ func (t *tree) message(b []byte, nesting int) (message, bool) {
 		}
 		at += size
 		saved += more
+		s.number = int(number)
 		m.fields = append(m.fields, s)
 		m.saved += saved
 		if loss = min(loss+saved, 0); loss < -lossBits {
@@ -122,7 +138,11 @@ func (t *tree) message(b []byte, nesting int) (message, bool) {
 // mayBeBuilt is true for values that are worth trying as a message: they are
 // no text, or text with what no text has.
 func mayBeBuilt(value []byte) bool {
-	return len(value) > 1 && (value[0] == '\n' || odd(value))
+	if len(value) < 2 {
+		return false
+	}
+	text, plain := textual(value)
+	return !text || !plain || value[0] == '\n'
 }
 
 // member tries a value as a message; other is what it saves otherwise. Values of one number are
@@ -189,7 +209,7 @@ const (
 
 // varint reads a number. Enumerations and sizes are small; what is negative is
 // written in ten bytes.
-func varint(name string, b []byte) (s span, saved float64, size int) {
+func varint(b []byte) (s span, saved float64, size int) {
 	v, size := protowire.ConsumeVarint(b)
 	if size < 0 || size != protowire.SizeVarint(v) {
 		return span{}, 0, -1
@@ -198,38 +218,38 @@ func varint(name string, b []byte) (s span, saved float64, size int) {
 	if negative {
 		magnitude = -v
 	}
-	s, cost := integer(name, magnitude, negative, size)
+	s, cost := integer(magnitude, negative, size)
 	return s, 8*float64(size) - cost - costVarint, size
 }
 
-func fixed64(name string, b []byte) (s span, saved float64, size int) {
+func fixed64(b []byte) (s span, saved float64, size int) {
 	v, size := protowire.ConsumeFixed64(b)
 	if size < 0 {
 		return span{}, 0, -1
 	}
 	if f := math.Float64frombits(v); plausibleFloat(f) && v != 0 {
-		return float(name, f, size), 64 - 1 - math.Log2(60) - 53 - costFixed, size
+		return float(f, size), 64 - 1 - math.Log2(60) - 53 - costFixed, size
 	}
-	s, cost := integer(name, v, false, size)
+	s, cost := integer(v, false, size)
 	return s, 64 - 1 - cost - costFixed, size
 }
 
-func fixed32(name string, b []byte) (s span, saved float64, size int) {
+func fixed32(b []byte) (s span, saved float64, size int) {
 	v, size := protowire.ConsumeFixed32(b)
 	if size < 0 {
 		return span{}, 0, -1
 	}
 	const fewBits = 16
 	if v < 1<<fewBits {
-		s, _ = integer(name, uint64(v), false, size)
+		s, _ = integer(uint64(v), false, size)
 		return s, 32 - 1 - fewBits - costFixed, size
 	}
-	return float(name, float64(math.Float32frombits(v)), size), -1 - costFixed, size
+	return float(float64(math.Float32frombits(v)), size), -1 - costFixed, size
 }
 
 // bytes reads a value that tells its length. other is the part of what it saves
 // that comes from its content, when that is text or has a magic of its own.
-func (t *tree) bytes(name string, b []byte) (s span, saved, other float64, size int) {
+func (t *tree) bytes(b []byte) (s span, saved, other float64, size int) {
 	value, size := protowire.ConsumeBytes(b)
 	if size < 0 {
 		return span{}, 0, 0, -1
@@ -239,7 +259,7 @@ func (t *tree) bytes(name string, b []byte) (s span, saved, other float64, size 
 		return span{}, 0, 0, -1
 	}
 	saved = 8*float64(head) - costOfLength(len(value), head, len(b)-head) - costBytes
-	s = span{name: name, value: value, raw: size}
+	s = span{value: value, raw: size}
 	if len(value) == 0 {
 		s.kind = KindEmpty
 		return s, saved, 0, size

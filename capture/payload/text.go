@@ -12,16 +12,22 @@ import (
 // most one in four (and two) is an invisible mark, and none is NUL. A character that the
 // end cuts in two is forgiven.
 func isText(b []byte) bool {
-	odd, invisible, n := 0, 0, 0
+	text, _ := textual(b)
+	return text
+}
+
+// textual is isText, and whether there is no control character in the text.
+func textual(b []byte) (text, plain bool) {
+	odd, controls, invisible, n := 0, 0, 0, 0
 	for i := 0; i < len(b); n++ {
 		c := b[i]
 		if c < utf8.RuneSelf {
 			if c < ' ' || c == 0x7f {
 				if c == 0 {
-					return false
+					return false, false
 				}
 				if c != '\n' && c != '\r' && c != '\t' {
-					odd++
+					controls++
 				}
 			}
 			i++
@@ -32,7 +38,7 @@ func isText(b []byte) bool {
 			if len(b) > 4*utf8.UTFMax && !utf8.FullRune(b[i:]) {
 				break
 			}
-			return false
+			return false, false
 		}
 		switch {
 		case unicode.Is(unicode.Cf, r):
@@ -42,18 +48,7 @@ func isText(b []byte) bool {
 		}
 		i += size
 	}
-	return odd*10 <= n && invisible*4 <= n+8
-}
-
-// odd is true for bytes that are no text, or text with a control character in
-// it, as the tags and lengths of a binary format are.
-func odd(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f {
-			return true
-		}
-	}
-	return !utf8.Valid(b)
+	return (odd+controls)*10 <= n && invisible*4 <= n+8, controls == 0
 }
 
 // text opens bytes that are text: the formats that announce themselves first,
