@@ -2,12 +2,17 @@
 // the format, so that nothing readable stays hidden and nothing unreadable
 // passes for clean.
 //
-// [Peel] turns a body into a tree: form fields, percent-encoding, JSON,
-// base64, hex, gzip and their like, each inside the other. Every byte of the
+// [Peel] turns a body into a tree: form fields, percent-encoding, JSON, XML,
+// base64, hex, gzip, ZIP, protobuf, CBOR, MessagePack, frames and their like,
+// each inside the other. Every byte of the
 // input ends below a leaf, and every leaf has a [Kind]. The kind that matters
 // is [KindOpaque]: a leaf that no decoder opens and that is not low-entropy
 // text. Whoever counts opaque bytes as silence reports a false "nothing was
 // collected", so every doubt here falls on the side of opaque.
+//
+// A format that any bytes could be, such as protobuf, is believed only where it
+// describes the bytes in 24 bits fewer than they have: by chance, one random
+// value in 16 million is.
 //
 // All work is bounded (see [MaxDepth], [MaxNodes], [MaxOutput]); what a bound
 // cut off is itself an opaque leaf with Truncated set.

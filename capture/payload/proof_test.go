@@ -66,7 +66,8 @@ func TestRandomBytesProveNothing(t *testing.T) {
 		}
 	}
 	t.Logf("of %d random buffers %d are not opaque; opened as %v", n, misses, formats)
-	if misses > 0 {
+	// Sixteen random bytes are a text in UTF-8 about once in a million.
+	if misses > n/500_000 {
 		t.Errorf("%d of %d random buffers are not opaque", misses, n)
 	}
 }

@@ -84,10 +84,12 @@ func (w *xmlWalk) walk(b []byte) bool {
 		case xml.Comment:
 			w.leaf("xml-comment:"+string(w.path), token)
 		case xml.ProcInst:
-			if token.Target != "xml" {
-				w.leaf("xml-instruction:"+token.Target, token.Inst)
-			} else if rest := w.declared(token.Inst); len(rest) > 0 {
-				w.leaf("xml-declaration", rest)
+			switch {
+			case token.Target != "xml":
+				w.name(token.Target)
+				w.leaf("xml-instruction:"+stepName([]byte(token.Target)), token.Inst)
+			case !usualDeclaration(token.Inst):
+				w.leaf("xml-declaration", token.Inst)
 			}
 		case xml.Directive:
 			w.leaf("xml-directive", token)
@@ -95,14 +97,11 @@ func (w *xmlWalk) walk(b []byte) bool {
 	}
 }
 
-// declared returns what an XML declaration says that is worth a leaf: nothing
-// where it is of a usual length.
-func (w *xmlWalk) declared(inst []byte) []byte {
-	const usual = 60 // version, encoding and standalone
-	if len(inst) <= usual {
-		return nil
-	}
-	return inst
+// usualDeclaration is true for version, encoding and standalone, which say
+// nothing.
+func usualDeclaration(inst []byte) bool {
+	const usual = 60
+	return len(inst) <= usual && len(randomStretches(inst)) == 0 && len(codeRuns(inst)) == 0
 }
 
 // leaf opens a copy of a token, which lives only until the next.
@@ -129,19 +128,23 @@ func (w *xmlWalk) open(e xml.StartElement) {
 	if len(w.ends) <= maxNesting {
 		w.path = append(append(w.path, '/'), stepName([]byte(e.Name.Local))...)
 	}
-	w.name(e.Name)
+	w.name(e.Name.Local)
+	w.name(e.Name.Space)
 	for _, a := range e.Attr {
 		if w.p.spent() {
 			return // walk says so at the next token
 		}
-		w.name(a.Name)
+		w.name(a.Name.Local)
+		w.name(a.Name.Space)
 		w.leaf("xml:"+string(w.path)+"@"+stepName([]byte(a.Name.Local)), []byte(a.Value))
 	}
 }
 
-// name gives a name that is not plain a leaf of its own.
-func (w *xmlWalk) name(name xml.Name) {
-	if !isPlainName([]byte(name.Local)) {
-		w.leaf("xml-name", []byte(name.Local))
+// name gives a name, or the prefix of one, that is not plain a leaf of its own.
+// What has a colon is the address that an attribute gave a prefix, and that has
+// its leaf.
+func (w *xmlWalk) name(name string) {
+	if !strings.Contains(name, ":") && !isPlainName([]byte(name)) {
+		w.leaf("xml-name", []byte(name))
 	}
 }
