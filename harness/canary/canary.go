@@ -3,7 +3,9 @@
 //
 // A term is two made-up words that no page has by chance. [Mint] makes it
 // together with a sham twin that nobody types: where the finder sees a sham,
-// the form in which it saw it proves nothing (see [Qualify]).
+// the form in which it saw it proves nothing (see [Qualify]). Values too short to
+// prove anything are leads ([Finder.Leads]), and a hash under a key that nobody
+// knows is told by typing one term twice ([KeyedHashes]).
 package canary
 
 import "time"
