@@ -287,7 +287,7 @@ func (t *http3Talk) settings(side int, b []byte) {
 	f := fields{b, true}
 	for f.ok && len(f.b) > 0 {
 		if key, value := quicNumber(&f), quicNumber(&f); f.ok && key == h3Table {
-			table.limit = min(value, maxTable)
+			table.limit = value
 		}
 	}
 	table.settled = true

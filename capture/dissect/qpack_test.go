@@ -63,6 +63,18 @@ func TestQPACK(t *testing.T) {
 	}
 }
 
+// TestQPACKLargeTable: how a header counts the entries depends on the capacity that
+// was allowed, however much of it is used.
+func TestQPACKLargeTable(t *testing.T) {
+	q := newMadeQUIC(t, 1, 0x1301)
+	q.controls(1 << 29) // 16,777,216 entries
+	q.say(madeApplication, 0, streamFrame(6, 0, "\x02"+string(unhex(t, "3fbd01 c00f 7777 772e 6578 616d 706c 652e 636f 6d c10c 2f73 616d 706c 652f 7061 7468")), false))
+	q.say(madeApplication, 0, streamFrame(0, 0, h3Frame(1, string(unhex(t, "0381 1011d4"))), true))
+	if c := q.read(); len(c.Exchanges) != 1 || c.Exchanges[0].URL != "https://www.example.com/sample/path" {
+		t.Errorf("%d exchanges, health %+v", len(c.Exchanges), c.Health)
+	}
+}
+
 // TestQPACKStatic compares the table that all know with the library's.
 func TestQPACKStatic(t *testing.T) {
 	table := dissect.NewQPACKTable(0)

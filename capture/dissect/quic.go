@@ -20,6 +20,10 @@ const (
 	maxTries       = 8
 	// maxWaits bounds the packets that wait until a ClientHello is whole.
 	maxWaits = 256
+	// Datagrams that were recorded joined have from minSegment to maxSegment bytes
+	// each; maxSearches bounds how often a flow is searched for their length.
+	minSegment, maxSegment = 1200, 1500
+	maxSearches            = 16
 	// maxIDs bounds the connection ids of one side, and maxAllIDs those of a file.
 	maxIDs    = 256
 	maxAllIDs = 1 << 16
@@ -37,6 +41,9 @@ type datagrams struct {
 	closed [2]bool
 	waits  []waiting
 	waited int
+	// segment is how long those datagrams of a direction are that were recorded
+	// joined into one, and searches how often that was looked for in vain.
+	segment, searches [2]int
 }
 
 // A waiting packet came before the ClientHello was whole.
@@ -195,7 +202,7 @@ func (e *engine) quic(f *flow, dir int, b []byte, at time.Time) {
 	}
 	for len(b) > 0 {
 		if b[0]&0x80 == 0 {
-			if !e.short(f, dir, b, at) {
+			if !e.short(f, dir, b, at) && !e.joined(f, dir, b, at) {
 				e.unopened(f, dir, b, at)
 			}
 			return
@@ -307,6 +314,33 @@ func (e *engine) short(f *flow, dir int, b []byte, at time.Time) bool {
 			return true
 		}
 	}
+	return false
+}
+
+// joined reads packets with short headers that were recorded as one datagram: a
+// program gives many of one length to the kernel, which leaves it to the network
+// card to cut them, so that a capture on that machine shows them joined. Only the
+// packets themselves tell how long each is.
+func (e *engine) joined(f *flow, dir int, b []byte, at time.Time) bool {
+	u := f.udp
+	if len(b) <= maxSegment || !e.keyed() || u.searches[dir] >= maxSearches {
+		return false
+	}
+	first := min(max(u.segment[dir], minSegment), maxSegment)
+	for i := range maxSegment - minSegment + 1 {
+		n := minSegment + (first-minSegment+i)%(maxSegment-minSegment+1)
+		if !e.short(f, dir, b[:n], at) {
+			continue
+		}
+		u.segment[dir], u.searches[dir] = n, 0
+		for rest := range slices.Chunk(b[n:], n) {
+			if !e.short(f, dir, rest, at) {
+				e.unopened(f, dir, rest, at)
+			}
+		}
+		return true
+	}
+	u.searches[dir]++
 	return false
 }
 

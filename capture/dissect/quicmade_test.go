@@ -251,6 +251,32 @@ func TestQUICKeyUpdates(t *testing.T) {
 	}
 }
 
+// TestQUICJoined has datagrams that were recorded as one, before a network card cut
+// them.
+func TestQUICJoined(t *testing.T) {
+	for _, size := range []int{1200, 1252, 1500} {
+		q := newMadeQUIC(t, 1, 0x1301)
+		body := strings.Repeat("planted ", 600)
+		request := madeRequest(t, "/a", body)
+		var all []byte
+		for at := 0; at < len(request); {
+			frame := streamFrame(0, at, request[at:min(at+1100, len(request))], at+1100 >= len(request))
+			at += 1100
+			payload := append(frame, make([]byte, max(0, size-len(frame)-1-len(serverID)-2-16))...)
+			if at >= len(request) {
+				payload = frame // The last one may be shorter.
+			}
+			all = append(all, q.packet(madeApplication, 0, payload)...)
+		}
+		q.show(0, all)
+		q.say(madeApplication, 1, streamFrame(0, 0, madeReply(t), true))
+		c := q.read()
+		if f := only(t, c); len(c.Exchanges) != 1 || string(c.Exchanges[0].RequestBody) != body || f.Visibility != capture.Plaintext || len(c.Health.Problems) > 0 {
+			t.Errorf("of %d bytes each: %d exchanges, flow %+v, health %+v", size, len(c.Exchanges), f, c.Health)
+		}
+	}
+}
+
 // TestQUICStaysClosed has packets of a client that nobody can open beside some
 // that can: the flow must not look as if all of it was read.
 func TestQUICStaysClosed(t *testing.T) {
