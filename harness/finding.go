@@ -207,6 +207,8 @@ type TrialFinding struct {
 	// Contact says, when the outcome is inconclusive only because contents were
 	// unread, that contacts stopped with the switch off; empty otherwise.
 	Contact string `json:"contact,omitempty"`
+	// Links are the values by which records of the phone can be tied together.
+	Links []Link `json:"links,omitempty"`
 }
 
 // Heading is the word that heads a spec's message for the outcome.

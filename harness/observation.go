@@ -29,17 +29,20 @@ const (
 type Observation struct {
 	Format int `json:"format"`
 	// ID is unique within the trial, such as "off-1".
-	ID       string            `json:"id"`
-	Part     Part              `json:"part"`
-	Scenario string            `json:"scenario"`
-	Claim    Claim             `json:"claim"`
-	Setting  string            `json:"setting"`
-	Arm      Arm               `json:"arm"`
-	Mode     Mode              `json:"mode,omitempty"`
-	Serial   string            `json:"serial"`
-	Build    string            `json:"build,omitempty"`
-	Model    string            `json:"model,omitempty"`
-	Factors  map[string]string `json:"factors,omitempty"`
+	ID       string `json:"id"`
+	Part     Part   `json:"part"`
+	Scenario string `json:"scenario"`
+	Claim    Claim  `json:"claim"`
+	Setting  string `json:"setting"`
+	Arm      Arm    `json:"arm"`
+	Mode     Mode   `json:"mode,omitempty"`
+	Serial   string `json:"serial"`
+	Build    string `json:"build,omitempty"`
+	Model    string `json:"model,omitempty"`
+	// Boot is the mark of the kernel that ran, another one after each start of the
+	// phone; empty where it was not read.
+	Boot    string            `json:"boot,omitempty"`
+	Factors map[string]string `json:"factors,omitempty"`
 
 	// Health is what was found of the phone before the window.
 	Health devices.Health `json:"health,omitempty"`

@@ -23,6 +23,7 @@ func (t *Trial) Text() string {
 	fmt.Fprintf(&b, "  grade     %s\n", t.Finding.Grade)
 	list(&b, "because", t.Finding.Because)
 	list(&b, "void", t.Void)
+	links(&b, t.Finding.Links)
 	for _, o := range t.Observations {
 		if o.Part == Pair {
 			o.accounting(&b)
@@ -91,6 +92,21 @@ func (o *Observation) accounting(b *strings.Builder) {
 		fmt.Fprintf(b, "      %s\n", w)
 	}
 	o.recipients(b)
+}
+
+// mostLinks is how many of them are shown in a terminal; the evidence has all.
+const mostLinks = 5
+
+func links(b *strings.Builder, all []Link) {
+	var lines []string
+	for i, l := range all {
+		if i == mostLinks {
+			lines = append(lines, fmt.Sprintf("and %d more", len(all)-i))
+			break
+		}
+		lines = append(lines, l.String())
+	}
+	list(b, "ties", lines)
 }
 
 // mostRecipients is how many of them are shown in a terminal; the evidence has

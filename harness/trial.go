@@ -23,6 +23,7 @@ func JudgeTrial(t *Trial, list *collector.List) {
 		o.Finding = &f
 	}
 	t.Finding = v.trial(t, missing)
+	t.Finding.Links = v.links()
 }
 
 // trial judges the trial as a whole; missing is how many of its observations

@@ -54,6 +54,10 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 	if err := b.uids(ctx, o); err != nil {
 		return err
 	}
+	if o.Boot, err = p.Device.BootID(ctx); err != nil {
+		// It is missed only where values are compared across starts.
+		p.Log.Warn("which start of the phone this is could not be read", "err", err)
+	}
 	for _, step := range sc.Start {
 		if err := step.Do(ctx, act); err != nil {
 			return fmt.Errorf("start state: step %q: %w", step.Name, err)

@@ -35,6 +35,7 @@ var commands = []func() *cobra.Command{
 	farmCommand,
 	observeCommand,
 	labCommand,
+	linkCommand,
 }
 
 // A statusError ends the command with a status. Without an inner error nothing
