@@ -316,7 +316,7 @@ func (p *peeler) drain(r io.Reader) ([]byte, error) {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
-		return nil, err
+		return []byte{}, err // nothing, which is not the same as cut off
 	}
 	out := bytes.NewBuffer(bytes.Clone(p.scratch[:n]))
 	limit := int64(max(p.output, 0))

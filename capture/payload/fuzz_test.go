@@ -103,6 +103,7 @@ func FuzzBinary(f *testing.F) {
 		}
 	}
 	f.Add(firebase(3, term))
+	f.Add([]byte("\x1f\x8b\b\x0000000000000000")) // a header with nothing behind it
 	f.Add([]byte("0\x9c0!300000000000000000007")) // 0x37 has a wire type that does not exist
 	many, err := cbor.DecOptions{MaxNestedLevels: 512, MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30}.DecMode()
 	if err != nil {
