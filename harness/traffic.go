@@ -23,6 +23,10 @@ const (
 	// keptOverhead is what a connection that an earlier stretch opened needs:
 	// frames that keep it alive and close it.
 	keptOverhead = 512
+	// quicHeaders is how much a packet of QUIC may cost for each byte of its IP and
+	// UDP headers, these included: its own header, its seal, and what it
+	// acknowledges.
+	quicHeaders = 3
 	// lookupOverhead is a DNS question without its name, lookupTries how often
 	// it may be repeated before it is answered.
 	lookupOverhead = 32
@@ -73,6 +77,13 @@ func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
 	if d := v.unexplained(o, acc); d != "" {
 		*doubts = append(*doubts, d)
 	}
+}
+
+// opened says whether everything that a conversation under TLS or QUIC carried was
+// opened and understood as messages, so that what is left of it is its own
+// framing: handshakes, seals, acknowledgements.
+func (v *view) opened(fl *flow) bool {
+	return fl.Visibility == capture.Plaintext && (fl.App == "tls" || fl.App == "quic") && fl.SkippedBytes == 0 && !fl.Midstream && !v.unread[fl]
 }
 
 func keysOf(m map[string]int64) []string {
@@ -145,8 +156,14 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	case upgraded:
 		// What follows a change of protocol was not read.
 		overhead = min(left, max(0, ip-sent))
+	case fl.packets && v.opened(fl):
+		// IP and TCP headers are never payload; an acknowledgement of QUIC is.
+		headers := max(0, ip-sent)
+		if fl.App == "quic" {
+			headers *= quicHeaders
+		}
+		overhead = min(left, headers+connection+room+read/8)
 	case fl.packets:
-		// IP and TCP headers are never payload.
 		overhead = min(left, max(0, ip-sent)+room)
 	default:
 		overhead = min(left, connection+room+read/8)

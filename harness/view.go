@@ -26,6 +26,8 @@ type view struct {
 	// copies are further recordings of the same conversations.
 	copies   []flow
 	messages []message
+	// unread are the conversations of which a part is no message that anybody reads.
+	unread map[*flow]bool
 	// shams are the forms in which a term was seen that nobody typed.
 	shams map[string]bool
 	// handed are values that a site itself handed out, by kind, registrable
@@ -146,7 +148,7 @@ func (m *message) url() string {
 
 // newView reads the evidence that all these observations share.
 func newView(all []*Observation, list *collector.List) *view {
-	v := &view{list: list, all: all, shams: map[string]bool{}, stamps: map[string]time.Duration{}, handed: map[[3]string]time.Time{}}
+	v := &view{list: list, all: all, shams: map[string]bool{}, unread: map[*flow]bool{}, stamps: map[string]time.Duration{}, handed: map[[3]string]time.Time{}}
 	if len(all) == 0 || all[0].evidence == nil {
 		return v
 	}
@@ -360,6 +362,11 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 	}
 	v.searchCopies()
+	for i := range v.messages {
+		if m := &v.messages[i]; m.raw {
+			v.unread[m.flow] = true
+		}
+	}
 	slices.SortStableFunc(v.messages, func(a, b message) int { return a.from.Compare(b.from) })
 	v.findPages()
 	v.shareBytes()

@@ -1,6 +1,7 @@
 package capturetest_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,5 +106,23 @@ func TestQUICBlocked(t *testing.T) {
 	}
 	if left := b.phone.Truth().Firewall; len(left) > 0 {
 		t.Errorf("the phone was left with %q", left)
+	}
+}
+
+// What goes past every proxy by QUIC is read by the phone's key log, as what goes
+// by TCP is, and no byte of such a conversation counts as unread.
+func TestQUICByKeyLog(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sim.PhoneConfig{Personality: "past-quic", Capture: []string{"tcpdump"}, KeyLog: true})
+	trial, err := b.try()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trial.Finding.Outcome != harness.Continues {
+		t.Fatalf("it came to %s: %q", trial.Finding.Outcome, trial.Finding.Because)
+	}
+	off := trial.Observations[2:4]
+	if i := slices.IndexFunc(off, func(o *harness.Observation) bool { return o.Arm == harness.Off }); i < 0 || off[i].Finding.Accounting.To[harness.ClassOpaqueTransport]["tracking.intl.miui.com"] > 0 {
+		t.Errorf("bytes of QUIC count as unread: %v", off)
 	}
 }
