@@ -46,6 +46,7 @@ type bench struct {
 	notes     []string
 	packets   map[string]*dissect.Capture
 	probed    *Probe
+	opened    []Opening
 }
 
 type running struct {
@@ -224,6 +225,10 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for _, o := range b.owners {
 		ev.Owners = append(ev.Owners, *o)
 	}
+	if len(b.p.Decoders) > 0 {
+		b.p.say("asking the bench's decoders")
+	}
+	b.opened = ev.Open(ctx, b.p.Decoders...)
 	slices.SortFunc(ev.Owners, func(x, y Owner) int {
 		return strings.Compare(string(x.Proto)+x.Local+x.Remote, string(y.Proto)+y.Local+y.Remote)
 	})
@@ -418,6 +423,7 @@ func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.Lis
 		side.read(&side.traces[i], clockOf(all))
 	}
 	ev := &Evidence{Traces: side.traces, Packets: side.packets, Known: b.p.Known, Now: time.Now()}
+	ev.Open(ctx, b.p.Decoders...)
 	copies := make([]*Observation, len(all))
 	for i, o := range all {
 		c := *o
@@ -481,6 +487,11 @@ func (b *bench) keep(ev *Evidence, obs []*Observation) error {
 	}
 	if err := b.p.Recorder.Save("owners.json", ev.Owners); err != nil {
 		return fmt.Errorf("harness: save owners: %w", err)
+	}
+	if len(b.p.Decoders) > 0 {
+		if err := b.p.Recorder.Save("opened.json", b.opened); err != nil {
+			return fmt.Errorf("harness: save what decoders read: %w", err)
+		}
 	}
 	if err := b.p.Recorder.Save("unwatched.json", ev.Unwatched); err != nil {
 		return fmt.Errorf("harness: save when nobody watched: %w", err)

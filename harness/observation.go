@@ -171,6 +171,8 @@ type Evidence struct {
 	Now time.Time `json:"now"`
 	// Notes are doubts about reading the evidence itself.
 	Notes []string `json:"notes,omitempty"`
+
+	opened map[exchangeAt]reading // by decoders from outside
 }
 
 // An Owner is one socket of the phone with the user id that held it from First

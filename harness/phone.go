@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/telemetry"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness/canary"
@@ -55,6 +56,8 @@ type Phone struct {
 	// ErrAborted.
 	Person func(ctx context.Context, words string) error
 
+	// Decoders read what no decoder of ours can: a program, or keys of the bench.
+	Decoders []telemetry.Decoder
 	// Lab is the laboratory's own server, nil where there is none.
 	Lab *Lab
 

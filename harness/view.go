@@ -292,12 +292,10 @@ func newView(all []*Observation, list *collector.List) *view {
 		return &flow{Flow: capture.Flow{ID: id, Backend: backend, End: forever()}}, true
 	}
 	resolved := map[[2]string]bool{} // names with the addresses that were answered for them
-	exchange := func(backend string, read *capture.Exchange, packets bool) {
-		whole := *read
+	exchange := func(at exchangeAt, read *capture.Exchange) {
+		backend, packets := at.backend, at.packets
+		whole := wholly(*read)
 		ex := &whole
-		// Bytes that were sent and not kept are missing, whether or not the
-		// instrument says so.
-		ex.RequestTruncated = ex.RequestTruncated || ex.BytesUp > int64(len(ex.RequestBody))
 		m := message{ex: ex}
 		m.flow, m.lost = find(backend, ex.Flow, packets)
 		m.date()
@@ -309,8 +307,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		v.front(&m)
 		// In the clear a request may name any host to any address.
 		m.unnamed = packets && m.flow.HostFrom == capture.FromHeader && !resolved[[2]string{m.host, m.flow.Server.Addr().Unmap().String()}]
-		m.parts = telemetry.Open(*ex, payload.Request(*ex))
-		m.events = telemetry.Decode(*ex, m.parts)
+		m.parts, m.events = ev.readAt(at, *ex)
 		v.message(m, finder, beacons)
 		v.replies(ex, m.host)
 		if packets {
@@ -330,14 +327,14 @@ func newView(all []*Observation, list *collector.List) *view {
 	}
 	for _, t := range ev.Traces {
 		for i := range t.Exchanges {
-			exchange(t.Backend, &t.Exchanges[i], false)
+			exchange(exchangeAt{t.Backend, false, i}, &t.Exchanges[i])
 		}
 		c := ev.Packets[t.Backend]
 		if c == nil {
 			continue
 		}
 		for i := range c.Exchanges {
-			exchange(t.Backend, &c.Exchanges[i], true)
+			exchange(exchangeAt{t.Backend, true, i}, &c.Exchanges[i])
 		}
 		for _, u := range c.Unread {
 			m := message{raw: true}

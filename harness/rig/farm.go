@@ -61,6 +61,8 @@ type Farm struct {
 	// Gateway is the command that records at the lab's access point, with {mac}
 	// in the place of a phone's hardware address; empty where there is none.
 	Gateway []string
+	// Decoders read what no decoder of ours can.
+	Decoders []Decoder
 	// Lab is the laboratory's own server, nil where there is none.
 	Lab *harness.Lab
 	// Collectors are the absolute paths of lists that are added to the built-in one.
@@ -194,7 +196,8 @@ type farmFile struct {
 		IPv4 yaml.Node `yaml:"ipv4"`
 		IPv6 yaml.Node `yaml:"ipv6"`
 	} `yaml:"lab"`
-	Collectors yaml.Node `yaml:"collectors"`
+	Collectors yaml.Node     `yaml:"collectors"`
+	Decoders   []decoderFile `yaml:"decoders"`
 
 	Pace     yaml.Node `yaml:"pace"`
 	Floor    yaml.Node `yaml:"floor"`
@@ -330,6 +333,7 @@ func (p *parser) farm(file *farmFile) *Farm {
 		}
 	}
 	p.collectors(&file.Collectors, f)
+	p.decoders(file.Decoders, f)
 	if n := &file.Pace; n.Kind != 0 {
 		if err := n.Decode(&f.Pace); err != nil || !(f.Pace > 0 && f.Pace <= 100) {
 			p.fail(n, "pace %q must be a number above 0; 1 on real phones", n.Value)

@@ -20,6 +20,7 @@ import (
 	"github.com/offproof/offproof/capture/pcapdroid"
 	"github.com/offproof/offproof/capture/proxy"
 	"github.com/offproof/offproof/capture/tcpdump"
+	"github.com/offproof/offproof/capture/telemetry"
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness"
@@ -49,6 +50,7 @@ type Rig struct {
 	Waiting func([]devices.Holder)
 
 	register   sync.Mutex
+	decoders   []telemetry.Decoder
 	recognised sync.Map // ports of this host whose server was looked at
 	roots      *x509.CertPool
 }
@@ -66,6 +68,10 @@ func New(f *Farm) (*Rig, error) {
 		if !r.roots.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("rig: read uplink roots of %s: %s holds no PEM certificate", f.Path, f.Uplink.Roots)
 		}
+	}
+	var err error
+	if r.decoders, err = f.openDecoders(); err != nil {
+		return nil, err
 	}
 	if err := r.addCollectors(); err != nil {
 		return nil, err
@@ -508,7 +514,7 @@ func (l *Lease) Phone(run *evidence.Run, o Options) (*harness.Phone, error) {
 	p := &harness.Phone{
 		Device: l.Device, Screen: ui.New(l.Device), Collectors: l.rig.Collectors, Recorder: run,
 		Pace: l.rig.Farm.Pace, Floor: time.Duration(float64(l.rig.Farm.Floor) * l.rig.Farm.Pace),
-		Lab: l.rig.Farm.Lab, KeyLog: l.config.KeyLog, Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
+		Decoders: l.rig.decoders, Lab: l.rig.Farm.Lab, KeyLog: l.config.KeyLog, Route: l.config.Input, Person: o.Person, Pairs: o.Pairs, Seed: o.Seed, Log: o.Log, Progress: o.Progress, Known: planted, Register: l.rig.remember,
 		Track: func(ctx context.Context, state func(string)) error {
 			return l.Device.Watch(ctx, func(s devices.State) error {
 				state(string(s))
