@@ -163,33 +163,6 @@ func (b *bench) watchOwners(ctx context.Context) {
 	}
 }
 
-// identifiers reads what is unique to this phone, so that it is searched for
-// in the same disguises as a canary.
-func (p *Phone) identifiers(ctx context.Context) ([]canary.Canary, error) {
-	var out []canary.Canary
-	add := func(name, value string) {
-		value = strings.TrimSpace(value)
-		// Shorter values would be found by chance.
-		if len(value) >= 8 && value != "null" && value != "unknown" && value != "02:00:00:00:00:00" {
-			out = append(out, canary.Canary{ID: "identifier/" + name, Field: name, Term: value, Serial: p.Device.Serial()})
-		}
-	}
-	for _, q := range []struct{ name, script string }{
-		{"ANDROID_ID", "settings get secure android_id"},
-		{"serial number", "getprop ro.serialno"},
-		{"Wi-Fi MAC", "cat /sys/class/net/wlan0/address"},
-	} {
-		res, err := p.Device.Script(ctx, q.script)
-		if err != nil {
-			return nil, fmt.Errorf("harness: read %s: %w", q.name, err)
-		}
-		if res.Exit == 0 {
-			add(q.name, string(res.Stdout))
-		}
-	}
-	return out, nil
-}
-
 // close stops watches and sessions; it may be called twice.
 func (b *bench) close(ctx context.Context) {
 	if b.stop == nil {

@@ -103,6 +103,7 @@ func (v *view) judge(o *Observation) Finding {
 	}
 	doubts = append(doubts, v.strays(o)...)
 	doubts = append(doubts, v.trafficDoubts(o, &f)...)
+	doubts = append(doubts, v.hashDoubts(o, len(doubts) == 0)...)
 	beyond := v.beyondControl(o)
 	f.baseline = o.Part == Quiet && len(doubts) == 0 && len(beyond) > 0
 	if len(beyond) > 0 {
@@ -117,6 +118,7 @@ func (v *view) judge(o *Observation) Finding {
 	}
 	f.Verdict = NotCollected
 	f.Because = append([]string{"nothing that was planted, no identifier of the phone and no telemetry event left in this window, and every byte in scope is accounted for"}, pageWords(pageBorne)...)
+	f.Because = append(f.Because, v.hashWords()...)
 	return f
 }
 

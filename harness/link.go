@@ -168,7 +168,7 @@ func linkable(m *message) []Link {
 	for _, l := range m.leaves {
 		random := l.Kind == payload.KindToken || (l.Kind == payload.KindOpaque && l.Size <= longestLink && !l.Truncated)
 		own := slices.ContainsFunc(m.hits, func(h canary.Sighting) bool {
-			return h.Where == l.Where && h.Path == l.Path && strings.HasPrefix(h.Canary.ID, identifierPrefix)
+			return h.Where == l.Where && h.Path == l.Path && !h.Canary.Sham && strings.HasPrefix(h.Canary.ID, identifierPrefix)
 		})
 		if random || own {
 			add(l.Where, l.Path, string(l.Value))

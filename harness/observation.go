@@ -65,7 +65,8 @@ type Observation struct {
 	ClaimUIDs []int `json:"claim_uids,omitempty"`
 
 	Canaries []canary.Canary `json:"canaries,omitempty"`
-	// Identifiers are the phone's unique identifiers, searched like canaries.
+	// Identifiers are those of the phone that could be read, each with its sham
+	// twin; they are searched like canaries, and no others.
 	Identifiers []canary.Canary `json:"identifiers,omitempty"`
 	Expected    []Expected      `json:"expected,omitempty"`
 	ReadBacks   []ReadBack      `json:"read_backs,omitempty"`

@@ -11,9 +11,6 @@ import (
 	"github.com/offproof/offproof/harness/collector"
 )
 
-// identifierPrefix marks canaries that are the phone's own identifiers.
-const identifierPrefix = "identifier/"
-
 // sightings returns what is charged to an observation: its own terms wherever
 // and whenever they turned up, the phone's identifiers and decoded events in
 // its window. What a page told its browser to send is returned apart.
@@ -85,7 +82,7 @@ func saltsOf(all []*Observation) []canary.Salt {
 			}
 		}
 		for _, id := range o.Identifiers {
-			if !slices.Contains(facts.Devices, id.Term) {
+			if !id.Sham && !slices.Contains(facts.Devices, id.Term) {
 				facts.Devices = append(facts.Devices, id.Term)
 			}
 		}

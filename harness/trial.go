@@ -113,6 +113,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 		f.Because = []string{"no window collected anything, with the switch on or off; instruments were shown to hear the planted terms where they belong"}
 		f.Because = append(f.Because, blindSpots(off[0].Health)...)
 		f.Because = append(f.Because, v.probeWords()...)
+		f.Because = append(f.Because, v.hashWords()...)
 		return f
 	}
 	shown := commonChannels(positive)
@@ -155,6 +156,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 	}
 	f.Because = append(f.Because, blindSpots(off[0].Health)...)
 	f.Because = append(f.Because, v.probeWords()...)
+	f.Because = append(f.Because, v.hashWords()...)
 	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
 	return f
 }

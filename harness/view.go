@@ -30,6 +30,9 @@ type view struct {
 	unread map[*flow]bool
 	// shams are the forms in which a term was seen that nobody typed.
 	shams map[string]bool
+	// unsalted is how many terms are searched for without salted hashes, the
+	// earliest ones.
+	unsalted int
 	// handed are values that a site itself handed out, by kind, registrable
 	// domain and value, with the start of the first exchange that brought them.
 	handed map[[3]string]time.Time
@@ -183,8 +186,9 @@ func newView(all []*Observation, list *collector.List) *view {
 			}
 		}
 	}
-	terms = append(terms, ev.Known...)
+	terms = append(terms, earlierThan(all, ev.Known)...)
 	finder := canary.NewFinder(terms, saltsOf(all)...)
+	v.unsalted = finder.Unsalted()
 
 	// What an instrument's own app sends on the wire is anybody's.
 	carriers := map[int]bool{}
