@@ -10,9 +10,11 @@ import (
 // An app's connection to the proxy ends at the phone's own door, and what the
 // proxy sees begins at the host: nothing on the way says which belongs to which.
 // The phone's socket tables say when each socket of an app at that door was seen,
-// and the proxy says when each of its connections was open. A connection belongs
-// to an app where every socket that fits it in time is of that app, and no
-// connection that could be confused with it is left without a socket.
+// and the proxy says when each of its connections began and last moved. Only the
+// beginnings tell for certain: a socket may stay open long after its connection
+// fell silent, and be closed long before. A connection belongs to an app where
+// every socket that may have begun it is of that app, as many sockets as
+// connections began at the time, and one of them fits to its end as well.
 
 const (
 	// doorSlack is how far a socket's times and its connection's may be apart
@@ -22,6 +24,9 @@ const (
 	// lookSpan is the longest time between two looks at the socket tables that
 	// still counts as none being missed.
 	lookSpan = 4 * socketPeriod
+	// doorHold is how long ADB may hold a connection back that an app has already
+	// begun: the phone accepts it at once.
+	doorHold = 5 * time.Second
 )
 
 // A Stretch is a piece of time.
@@ -43,7 +48,7 @@ func proxiedOwners(flows []flow, backend, door string, owners []Owner, gaps []St
 		if o.Last.After(last) {
 			last = o.Last
 		}
-		if remote, err := netip.ParseAddrPort(o.Remote); err == nil && o.Proto == capture.TCP && end(remote) == end(at) {
+		if remote, err := netip.ParseAddrPort(o.Remote); err == nil && o.Proto == capture.TCP && (end(remote) == end(at) || (remote.Addr().Unmap().IsLoopback() && remote.Port() == at.Port())) {
 			sockets = append(sockets, o)
 		}
 	}
@@ -76,20 +81,24 @@ func proxiedOwners(flows []flow, backend, door string, owners []Owner, gaps []St
 		}
 		alike := 0
 		for _, other := range spans {
-			if near(other.from, s.from, 2*(doorSlack+lookSpan)) && near(other.to, s.to, 2*(doorSlack+lookSpan)) {
+			if near(other.from, s.from, 2*(doorSlack+lookSpan)) {
 				alike++
 			}
 		}
-		fitting, uid, one := 0, 0, true
+		uids := map[int]bool{}
+		begun, uid, fits := 0, 0, false
 		for _, o := range sockets {
-			if !near(o.First, s.from, doorSlack+lookSpan) || !near(o.Last, s.to, doorSlack+lookSpan) {
+			if o.First.After(s.from.Add(doorSlack+lookSpan)) || o.First.Before(s.from.Add(-doorHold)) {
 				continue
 			}
-			one = one && (fitting == 0 || uid == o.UID)
 			uid = o.UID
-			fitting++
+			uids[uid] = true
+			if near(o.First, s.from, doorSlack+lookSpan) {
+				begun++
+				fits = fits || near(o.Last, s.to, doorSlack+lookSpan)
+			}
 		}
-		if one && fitting > 0 && fitting >= alike {
+		if len(uids) == 1 && fits && begun >= alike {
 			out[i] = uid
 		}
 	}
