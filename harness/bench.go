@@ -30,23 +30,19 @@ type bench struct {
 	ids      []canary.Canary
 	start    time.Time
 
-	mu     sync.Mutex
-	owners map[Owner]*Owner // by everything but the times
-	apps   map[int][]string // packages by user id
-	// looked is when the sockets were seen last, unwatched the stretches between two
-	// looks that were far apart.
-	looked    time.Time
-	unwatched []Stretch
-	states    []stateChange
-	lost      error // why the device or its owners could no longer be watched
-	stop      context.CancelFunc
-	handOff   func() error // lets the phone's hand go
-	watches   sync.WaitGroup
-	traces    []capture.Trace
-	notes     []string
-	packets   map[string]*dissect.Capture
-	probed    *Probe
-	opened    []Opening
+	mu      sync.Mutex
+	looks   *looks
+	apps    map[int][]string // packages by user id
+	states  []stateChange
+	lost    error // why the device or its owners could no longer be watched
+	stop    context.CancelFunc
+	handOff func() error // lets the phone's hand go
+	watches sync.WaitGroup
+	traces  []capture.Trace
+	notes   []string
+	packets map[string]*dissect.Capture
+	probed  *Probe
+	opened  []Opening
 }
 
 type running struct {
@@ -67,7 +63,7 @@ const socketPeriod = 200 * time.Millisecond
 // start reads who the phone is and starts every instrument. On failure nothing
 // is left running.
 func (p *Phone) start(ctx context.Context) (*bench, error) {
-	b := &bench{p: p, owners: map[Owner]*Owner{}, start: time.Now(), looked: time.Now()}
+	b := &bench{p: p, looks: newLooks(time.Now()), start: time.Now()}
 	id, err := p.Device.Identity(ctx)
 	if err != nil {
 		return nil, p.infra("read the build", "check the cable and `adb devices`", err)
@@ -133,28 +129,7 @@ func (b *bench) watchOwners(ctx context.Context) {
 	err := b.p.Device.WatchSockets(ctx, socketPeriod, func(t android.SocketTable) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		now := time.Now()
-		if from := b.looked; now.Sub(from) > lookSpan {
-			b.unwatched = append(b.unwatched, Stretch{from, now})
-		}
-		b.looked = now
-		for _, s := range t.Sockets {
-			// The kernel shows a socket that lingers after its owner closed it as
-			// uid 0: that names no owner.
-			if s.Closing() {
-				continue
-			}
-			key := Owner{
-				Proto: capture.Proto(strings.TrimSuffix(s.Proto, "6")),
-				Local: s.Local.String(), Remote: s.Remote.String(), UID: s.UID,
-			}
-			if b.owners[key] == nil {
-				seen := key
-				seen.First = now
-				b.owners[key] = &seen
-			}
-			b.owners[key].Last = now
-		}
+		b.looks.take(time.Now(), t)
 	})
 	if ctx.Err() == nil {
 		b.mu.Lock()
@@ -194,17 +169,11 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	for i := range b.traces {
 		b.read(&b.traces[i], clockOf(all))
 	}
-	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Unwatched: b.unwatched, Now: time.Now(), Notes: b.notes}
-	for _, o := range b.owners {
-		ev.Owners = append(ev.Owners, *o)
-	}
+	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Unwatched: b.looks.unwatched, Owners: b.looks.owners(), Now: time.Now(), Notes: b.notes}
 	if len(b.p.Decoders) > 0 {
 		b.p.say("asking the bench's decoders")
 	}
 	b.opened = ev.Open(ctx, b.p.Decoders...)
-	slices.SortFunc(ev.Owners, func(x, y Owner) int {
-		return strings.Compare(string(x.Proto)+x.Local+x.Remote, string(y.Proto)+y.Local+y.Remote)
-	})
 	for _, o := range all {
 		o.evidence = ev
 		b.judgeWatches(o)
@@ -321,7 +290,7 @@ func (b *bench) local() func(netip.Addr) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	own := map[netip.Addr]bool{}
-	for _, o := range b.owners {
+	for o := range b.looks.open {
 		if a, err := netip.ParseAddrPort(o.Local); err == nil && !a.Addr().IsUnspecified() && !a.Addr().IsLoopback() {
 			own[a.Addr().Unmap().WithZone("")] = true
 		}
@@ -383,7 +352,7 @@ func clockTime(t time.Time) string { return t.Format("15:04:05.000") }
 // window has a sighting.
 func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.List) (longest time.Duration, leaked bool, err error) {
 	b.mu.Lock()
-	side := &bench{p: b.p, packets: map[string]*dissect.Capture{}, owners: maps.Clone(b.owners)}
+	side := &bench{p: b.p, packets: map[string]*dissect.Capture{}, looks: &looks{open: maps.Clone(b.looks.open)}}
 	b.mu.Unlock()
 	for _, s := range b.sessions {
 		t, err := s.Read(ctx)
