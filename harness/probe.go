@@ -38,6 +38,8 @@ type Probe struct {
 	Pings  []SizedPing                  `json:"pings,omitempty"`
 	// Err is why the page could not be loaded, empty when it was.
 	Err string `json:"error,omitempty"`
+	// Untried is why nothing was asked, empty when it was.
+	Untried string `json:"untried,omitempty"`
 }
 
 // A SizedPing is one packet of a known size, with the phone's counters before and
@@ -63,7 +65,12 @@ const pingLimit = 20 * time.Second
 // the judge to say what cannot be said any more; only the end of ctx is an error.
 func (b *bench) probe(ctx context.Context, act *Act, set *Setting) error {
 	p := b.p
-	if p.Lab == nil || set.Load == nil || b.probed != nil {
+	if p.Lab == nil || b.probed != nil {
+		return nil
+	}
+	if set.Load == nil {
+		now := time.Now()
+		b.probed = &Probe{Format: 1, Lab: *p.Lab, Start: now, End: now, Untried: fmt.Sprintf("the setting %q does not say how its app opens a page", set.Name)}
 		return nil
 	}
 	run := nonce(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))) //nolint:gosec // A name must be unique, not secret.

@@ -100,6 +100,21 @@ func TestProbe(t *testing.T) {
 			p.States[spikes.Plain] = spikes.Failed
 		}, harness.OutcomeInconclusive, "did not arrive there and is in no recording"},
 		{"the page did not load", func(_ *world, p *harness.Probe) { p.Err = "net::ERR" }, harness.OutcomeInconclusive, "the lab's page did not do its work"},
+		{"a page that went away before its datagrams had an answer", func(w *world, p *harness.Probe) {
+			w.dropDatagrams(p.Lab.V4)
+			p.States[spikes.UDP] = spikes.Waiting
+		}, harness.Stops, "a datagram to UDP port 443 had no answer: it may have left, and is in no recording"},
+		{"no packets were recorded", func(w *world, _ *harness.Probe) {
+			w.ev.Traces = w.ev.Traces[1:]
+			w.ev.Packets = nil
+			w.trial.Instruments = []string{"proxy"}
+			for _, o := range w.trial.Observations {
+				delete(o.Beacons, "tcpdump")
+			}
+		}, harness.OutcomeInconclusive, "a datagram to UDP port 443 that the lab's page sent arrived there and is in no recording"},
+		{"an app that opens no page", func(_ *world, p *harness.Probe) {
+			p.States, p.Untried = nil, "the app opens no page"
+		}, harness.Stops, "were not asked for known bodies: the app opens no page"},
 		{"sent elsewhere", func(w *world, _ *harness.Probe) {
 			for i := range w.ev.Traces[1].Exchanges {
 				ex := &w.ev.Traces[1].Exchanges[i]

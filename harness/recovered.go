@@ -109,6 +109,9 @@ func (v *view) spikeDoubts() (doubts, notes []string) {
 	if p.Err != "" {
 		doubts = append(doubts, "the lab's page did not do its work, so the instruments were not asked for known bodies: "+p.Err)
 	}
+	if p.Untried != "" {
+		return doubts, []string{"the instruments were not asked for known bodies: " + p.Untried}
+	}
 	var found []string
 	for _, r := range v.recoveries(p) {
 		words := r.Kind.Words()
@@ -116,12 +119,14 @@ func (v *view) spikeDoubts() (doubts, notes []string) {
 		switch {
 		case len(r.By) > 0 && len(r.Missing) == 0:
 			found = append(found, words)
-		case r.State == spikes.Arrived && len(r.By) == 0 && (r.Kind.Body() || len(r.Missing) > 0):
+		case r.State == spikes.Arrived && len(r.By) == 0:
 			doubts = append(doubts, fmt.Sprintf("%s that the lab's page sent arrived there and is in no recording, so what the app sends in this way would not be seen either", words))
 		case len(r.By) > 0:
 			doubts = append(doubts, fmt.Sprintf("%s has no trace of %s that the lab's page sent, and %s has: it does not record everything", strings.Join(r.Missing, ", "), words, strings.Join(r.By, ", ")))
 		case required && p.Err == "":
 			doubts = append(doubts, fmt.Sprintf("%s that the lab's page was to send did not arrive there and is in no recording, so the instruments were not asked for one", words))
+		case r.State == spikes.Waiting:
+			notes = append(notes, words+" had no answer: it may have left, and is in no recording")
 		case r.State == spikes.Failed:
 			notes = append(notes, words+" could not be tried: the phone did not reach the lab in this way")
 		default:
