@@ -3,6 +3,7 @@ package payload
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -194,6 +195,7 @@ func (w *walker) array(nesting int) {
 	}
 	w.at++
 	length := len(w.pointer)
+	first := len(w.into.Children)
 	for i := 0; ; i++ {
 		w.space()
 		if w.at >= len(w.b) {
@@ -204,6 +206,7 @@ func (w *walker) array(nesting int) {
 			if i == 0 {
 				w.empty()
 			}
+			w.scatter(w.into.Children[first:], i)
 			return
 		}
 		if w.b[w.at] == ',' {
@@ -212,6 +215,16 @@ func (w *walker) array(nesting int) {
 		w.pointer = strconv.AppendInt(append(w.pointer, '/'), int64(i), 10)
 		w.value(nesting + 1)
 		w.pointer = w.pointer[:length]
+	}
+}
+
+// scatter makes the numbers of an array opaque where they look random.
+func (w *walker) scatter(list []*Node, length int) {
+	if len(list) != length || slices.ContainsFunc(list, func(n *Node) bool { return n.Kind != KindNumber && n.Kind != KindToken }) || !scattered(list) {
+		return
+	}
+	for _, n := range list {
+		n.Kind = KindOpaque
 	}
 }
 
