@@ -164,7 +164,7 @@ func eligible(t Typing) map[place]map[valueKey][]byte {
 			if left--; left < 0 {
 				return out
 			}
-			if leaf.Node == nil || len(leaf.Value) < keyedBytes || leaf.Truncated || leaf.Kind != payload.KindToken && leaf.Kind != payload.KindOpaque {
+			if !couldBeHash(leaf) {
 				continue
 			}
 			at := place{r, leaf.Where, withoutNumbers(leaf.Path)}
@@ -176,6 +176,16 @@ func eligible(t Typing) map[place]map[valueKey][]byte {
 		}
 	}
 	return out
+}
+
+func couldBeHash(leaf payload.Leaf) bool {
+	return leaf.Node != nil && len(leaf.Value) >= keyedBytes && !leaf.Truncated && (leaf.Kind == payload.KindToken || leaf.Kind == payload.KindOpaque)
+}
+
+// Holds says whether a leaf of the place's recipient is in the place, and could
+// be a hash.
+func (k Keyed) Holds(leaf payload.Leaf) bool {
+	return couldBeHash(leaf) && leaf.Where == k.Where && withoutNumbers(leaf.Path) == k.Path
 }
 
 // withoutNumbers replaces each number between two marks of a path.
