@@ -209,6 +209,9 @@ type TrialFinding struct {
 	Contact string `json:"contact,omitempty"`
 	// Links are the values by which records of the phone can be tied together.
 	Links []Link `json:"links,omitempty"`
+	// Keyed are the places whose values went with what was typed, unreadable as
+	// they are; only a scenario that types a term twice can show them.
+	Keyed []Keyed `json:"keyed,omitempty"`
 }
 
 // Heading is the word that heads a spec's message for the outcome.

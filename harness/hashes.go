@@ -17,6 +17,7 @@ func (v *view) hashDoubts(o *Observation, silent bool) []string {
 	if o.Arm == Off && v.unsalted > v.earlierTerms() {
 		out = append(out, fmt.Sprintf("%d of the terms and identifiers of this very run were not searched for in salted hashes, because the table of hashes has no room for so many; make a trial of fewer pairs or claims of fewer apps", v.unsalted-v.earlierTerms()))
 	}
+	out = append(out, v.keyedDoubts(o)...)
 	if silent && len(out) == 0 {
 		out = append(out, v.leadDoubts(o)...)
 	}

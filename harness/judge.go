@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
-	"github.com/offproof/offproof/harness/canary"
 	"github.com/offproof/offproof/harness/collector"
 )
 
@@ -337,45 +336,6 @@ func traceDoubts(o *Observation, t capture.Trace) []string {
 		if gap := marks[i].Sent.Sub(marks[i-1].Sent); gap > 3*o.BeaconPeriod+beaconLimit {
 			say("no beacon was recognised for %s", gap.Round(time.Second))
 		}
-	}
-	return out
-}
-
-// controlDoubts asks for the positive control inside the window: every planted
-// term, read in plaintext at the recipient for which it was typed.
-func (v *view) controlDoubts(o *Observation) []string {
-	if o.Part == Quiet {
-		return nil
-	}
-	planted := 0
-	var out []string
-	for _, c := range o.Canaries {
-		if c.Sham {
-			continue
-		}
-		planted++
-		expected, heard := false, false
-		for _, e := range o.Expected {
-			if e.Canary != c.ID {
-				continue
-			}
-			expected = true
-			for i := range v.messages {
-				m := &v.messages[i]
-				whole := slices.ContainsFunc(m.hits, func(h canary.Sighting) bool { return h.Canary.ID == c.ID && h.Whole() })
-				if got, ok := v.expectedExchange(m); ok && got.Canary == c.ID && whole && overlaps(o, m.from, m.to) && m.ex.Status >= 200 && m.ex.Status < 400 {
-					heard = true
-				}
-			}
-		}
-		if !expected {
-			out = append(out, fmt.Sprintf("%q was typed, and no step said who should receive it", c.Term))
-		} else if !heard {
-			out = append(out, fmt.Sprintf("%q was typed as %s and was not read at its expected recipient with a good reply, so the instruments were not shown to hear it", c.Term, c.Field))
-		}
-	}
-	if planted == 0 {
-		out = append(out, "nothing was planted in this window")
 	}
 	return out
 }

@@ -50,6 +50,8 @@ type Observation struct {
 	Window Window       `json:"window"`
 	Steps  []StepRecord `json:"steps,omitempty"`
 	Acts   []time.Time  `json:"acts,omitempty"`
+	// Typings are the acts of typing planted terms, in order.
+	Typings []Typing `json:"typings,omitempty"`
 	// Settled is when the last act was over, where that is later than when it
 	// began: a person says so afterwards.
 	Settled time.Time `json:"settled,omitzero"`

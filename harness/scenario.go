@@ -90,7 +90,11 @@ type Act struct {
 func (a *Act) Canary(field string) (canary.Canary, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	planted, sham := canary.Mint(a.rng, field)
+	return a.plant(canary.Mint(a.rng, field))
+}
+
+// plant registers a term and its sham twin. The lock is held.
+func (a *Act) plant(planted, sham canary.Canary) (canary.Canary, error) {
 	for _, c := range []*canary.Canary{&planted, &sham} {
 		c.Serial, c.Observation, c.Minted = a.obs.Serial, a.obs.ID, a.now()
 	}

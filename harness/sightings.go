@@ -279,10 +279,13 @@ func (v *view) earlier(m *message, o *Observation) bool {
 }
 
 // lag is the time from the act that typed a term to a moment. The act is the
-// first one after the term was minted; a later act may have typed another term.
+// first one after the term was typed last, or was minted; a later act may have
+// typed another term. Where a term that is typed twice is reported so late that
+// its second typing passes for the cause, the one that is typed once tells.
 func (o *Observation) lag(c canary.Canary, at time.Time) time.Duration {
+	typed := o.lastTyped(c.ID, at)
 	for _, act := range o.Acts {
-		if !act.Before(c.Minted) && !act.After(at) {
+		if !act.Before(c.Minted) && !act.Before(typed) && !act.After(at) {
 			return at.Sub(act)
 		}
 	}

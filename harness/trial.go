@@ -23,7 +23,7 @@ func JudgeTrial(t *Trial, list *collector.List) {
 		o.Finding = &f
 	}
 	t.Finding = v.trial(t, missing)
-	t.Finding.Links = v.links()
+	t.Finding.Links, t.Finding.Keyed = v.links(), v.keyed
 }
 
 // trial judges the trial as a whole; missing is how many of its observations

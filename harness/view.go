@@ -33,6 +33,10 @@ type view struct {
 	// unsalted is how many terms are searched for without salted hashes, the
 	// earliest ones.
 	unsalted int
+	// keyed are the places whose values go with what is typed; keyedFailed says why
+	// nobody could look for them.
+	keyed       []Keyed
+	keyedFailed string
 	// handed are values that a site itself handed out, by kind, registrable
 	// domain and value, with the start of the first exchange that brought them.
 	handed map[[3]string]time.Time
@@ -372,6 +376,7 @@ func newView(all []*Observation, list *collector.List) *view {
 	v.findPages()
 	v.shareBytes()
 	v.findBeacons()
+	v.findKeyed()
 	return v
 }
 
