@@ -132,45 +132,59 @@ var incognitoMark = ui.Or(ui.ByID(Package+":id/incognito_mark"), ui.ByID(Package
 
 func tabStep(name string, mode harness.Mode) harness.Step {
 	return harness.Step{Name: name, Quiet: true, Prepares: true, Do: func(ctx context.Context, act *harness.Act) error {
-		if err := open(ctx, act); err != nil {
-			return err
-		}
-		is := harness.ModeNormal
-		root, err := act.Screen.Dump(ctx)
-		if err != nil {
-			return fmt.Errorf("browser: read the mode: %w", err)
-		}
-		if root.First(incognitoMark) != nil {
-			is = harness.ModeIncognito
-		}
-		row, words := Package+":id/menu_new_tab", fmt.Sprintf("Open a new tab in the browser, by its menu; it is in %s mode already", mode)
-		if is != mode {
-			// The same row of the menu turns incognito on and off.
-			row, words = Package+":id/menu_incognito", fmt.Sprintf("Turn incognito mode %s in the browser's menu, so that %s tab opens", map[bool]string{true: "on", false: "off"}[mode == harness.ModeIncognito], article(mode))
-		}
-		err = act.Perform(ctx, harness.Handling{
-			Words: words,
-			Do: func(ctx context.Context) error {
-				wait, cancel := screenWait(ctx)
-				defer cancel()
-				if err := act.Screen.TapOn(wait, ui.ByID(Package+":id/action_my")); err != nil {
-					return fmt.Errorf("open the menu: %w", err)
-				}
-				return act.Screen.TapOn(wait, ui.ByID(row))
-			},
-			Until: act.Showing(ui.ByID(Package + ":id/url")),
-		})
-		if err != nil {
-			return fmt.Errorf("browser: choose the tab's mode: %w", err)
-		}
-		got, err := readMode(ctx, act)
-		if err != nil {
-			return err
-		}
-		act.ReadBack("browsing mode", string(mode), string(got), got == mode)
-		act.Mode(got)
-		return nil
+		return newTab(ctx, act, mode)
 	}}
+}
+
+// newTab opens a tab of a mode and reads back that it is one.
+func newTab(ctx context.Context, act *harness.Act, mode harness.Mode) error {
+	if err := open(ctx, act); err != nil {
+		return err
+	}
+	is := harness.ModeNormal
+	root, err := act.Screen.Dump(ctx)
+	if err != nil {
+		return fmt.Errorf("browser: read the mode: %w", err)
+	}
+	if root.First(incognitoMark) != nil {
+		is = harness.ModeIncognito
+	}
+	row, words := Package+":id/menu_new_tab", fmt.Sprintf("Open a new tab in the browser, by its menu; it is in %s mode already", mode)
+	if is != mode {
+		// The same row of the menu turns incognito on and off.
+		row, words = Package+":id/menu_incognito", fmt.Sprintf("Turn incognito mode %s in the browser's menu, so that %s tab opens", map[bool]string{true: "on", false: "off"}[mode == harness.ModeIncognito], article(mode))
+	}
+	err = act.Perform(ctx, harness.Handling{
+		Words: words,
+		Do: func(ctx context.Context) error {
+			wait, cancel := screenWait(ctx)
+			defer cancel()
+			if err := act.Screen.TapOn(wait, ui.ByID(Package+":id/action_my")); err != nil {
+				return fmt.Errorf("open the menu: %w", err)
+			}
+			return act.Screen.TapOn(wait, ui.ByID(row))
+		},
+		Until: act.Showing(ui.ByID(Package + ":id/url")),
+	})
+	if err != nil {
+		return fmt.Errorf("browser: choose the tab's mode: %w", err)
+	}
+	got, err := readMode(ctx, act)
+	if err != nil {
+		return err
+	}
+	act.ReadBack("browsing mode", string(mode), string(got), got == mode)
+	act.Mode(got)
+	return nil
+}
+
+// home goes to the home screen, and leaves the app as it is.
+func home(ctx context.Context, act *harness.Act) error {
+	return act.Perform(ctx, harness.Handling{
+		Words: "Go to the home screen",
+		Do:    func(ctx context.Context) error { return act.Screen.Key(ctx, ui.KeyHome) },
+		Until: func(ctx context.Context) error { return act.Screen.WaitGone(ctx, ui.ByPackage(Package)) },
+	})
 }
 
 // article is a mode with the word before it.

@@ -43,12 +43,7 @@ func load(ctx context.Context, act *harness.Act, address, title string) ([]strin
 	if root.First(page) == nil {
 		return nil, fmt.Errorf("browser: load the lab's page: the browser shows %q", strings.Join(root.Words(6), " | "))
 	}
-	err = act.Perform(ctx, harness.Handling{
-		Words: "Go to the home screen",
-		Do:    func(ctx context.Context) error { return act.Screen.Key(ctx, ui.KeyHome) },
-		Until: func(ctx context.Context) error { return act.Screen.WaitGone(ctx, ui.ByPackage(Package)) },
-	})
-	if err != nil {
+	if err := home(ctx, act); err != nil {
 		return words, fmt.Errorf("browser: leave the lab's page: %w", err)
 	}
 	return words, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/offproof/offproof/devices/ui"
 	"github.com/offproof/offproof/harness"
+	"github.com/offproof/offproof/harness/canary"
 )
 
 // An Engine is a search engine, with the one exchange in which it is meant to
@@ -121,24 +122,77 @@ func Search(e Engine) harness.Step {
 		if err != nil {
 			return err
 		}
-		act.Expect(harness.Expected{
-			Canary: term.ID, Role: e.Name + "'s search", Host: e.Host, Path: e.Path, Param: e.Param, Known: e.Known,
-		})
-		if err := typeWords(ctx, act, term.Term); err != nil {
-			return err
-		}
-		err = act.Perform(ctx, harness.Handling{
-			Words: "Send the search, with the key Go or Enter of the keyboard", Acts: true,
-			Do: func(ctx context.Context) error { return act.Screen.Key(ctx, ui.KeyEnter) },
-		})
-		if err != nil {
-			return fmt.Errorf("browser: send the search: %w", err)
-		}
-		if err := readResults(ctx, act, e, term.Term); err != nil {
-			return err
-		}
-		return stillIn(ctx, act, "after the search")
+		return search(ctx, act, e, term)
 	}}
+}
+
+// searches is how often SearchThrice searches.
+const searches = 3
+
+// SearchThrice searches for one term twice and for another of the same length
+// once, in an order that is drawn at random: each time in a tab of its own, of the
+// mode of the one that is open, which is left for the home screen. It waits until
+// what was queued for one search is sent before it begins the next. What is the same
+// for one term and different for the other depends on the words, even where it is
+// a hash under a secret key.
+func SearchThrice(e Engine) harness.Step {
+	return harness.Step{Name: "search " + e.Name + " for one term twice and for another once", Do: func(ctx context.Context, act *harness.Act) error {
+		if err := open(ctx, act); err != nil {
+			return err
+		}
+		if err := stillIn(ctx, act, "before the searches"); err != nil {
+			return err
+		}
+		mode := act.CurrentMode()
+		twice, once, err := act.CanaryPair(SearchWords)
+		if err != nil {
+			return err
+		}
+		odd := act.Draw(searches)
+		for i := range searches {
+			if i > 0 {
+				if err := home(ctx, act); err != nil {
+					return fmt.Errorf("browser: leave search %d of %d: %w", i, searches, err)
+				}
+				if err := act.Settle(ctx); err != nil {
+					return fmt.Errorf("browser: wait after search %d of %d: %w", i, searches, err)
+				}
+				if err := newTab(ctx, act, mode); err != nil {
+					return err
+				}
+			}
+			term := twice
+			if i == odd {
+				term = once
+			}
+			if err := search(ctx, act, e, term); err != nil {
+				return fmt.Errorf("browser: search %d of %d: %w", i+1, searches, err)
+			}
+		}
+		return nil
+	}}
+}
+
+// search types a term into the open tab, sends it, and reads back the results.
+func search(ctx context.Context, act *harness.Act, e Engine, term canary.Canary) error {
+	act.Expect(harness.Expected{
+		Canary: term.ID, Role: e.Name + "'s search", Host: e.Host, Path: e.Path, Param: e.Param, Known: e.Known,
+	})
+	act.Types(term)
+	if err := typeWords(ctx, act, term.Term); err != nil {
+		return err
+	}
+	err := act.Perform(ctx, harness.Handling{
+		Words: "Send the search, with the key Go or Enter of the keyboard", Acts: true,
+		Do: func(ctx context.Context) error { return act.Screen.Key(ctx, ui.KeyEnter) },
+	})
+	if err != nil {
+		return fmt.Errorf("browser: send the search: %w", err)
+	}
+	if err := readResults(ctx, act, e, term.Term); err != nil {
+		return err
+	}
+	return stillIn(ctx, act, "after the search")
 }
 
 func typeWords(ctx context.Context, act *harness.Act, words string) error {
