@@ -100,9 +100,13 @@ func (b *bench) pair(when string, harm func(ctx context.Context)) (on, off harne
 	return on, off
 }
 
-// try makes a trial of an incognito search.
-func (b *bench) try() (trial harness.Trial, err error) {
-	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+// incognito is the search that is tried where no other is meant.
+func incognito() harness.Scenario {
+	return scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+}
+
+// try makes a trial of a search.
+func (b *bench) try(search harness.Scenario) (trial harness.Trial, err error) {
 	search.Claim = browser.MakersPromise()
 	run, err := evidence.Create(b.rig.Farm.Evidence, search.Name, time.Now())
 	if err != nil {
@@ -312,7 +316,7 @@ func TestPassive(t *testing.T) {
 		t.Run(c.phone+" at "+c.capture, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: []string{c.capture}, KeyLog: c.keys})
-			trial, err := b.try()
+			trial, err := b.try(incognito())
 			if err != nil {
 				t.Fatal(err)
 			}

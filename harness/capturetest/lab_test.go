@@ -25,7 +25,7 @@ func TestLab(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, c.phone)
-			trial, err := b.try()
+			trial, err := b.try(incognito())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestLabLost(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sim.PhoneConfig{Personality: c.personality, Capture: []string{"tcpdump"}, KeyLog: true})
 			b.rig.Farm.Lab.Page = "http://lab.nowhere.example/"
-			trial, err := b.try()
+			trial, err := b.try(incognito())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +114,7 @@ func TestQUICBlocked(t *testing.T) {
 func TestQUICByKeyLog(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sim.PhoneConfig{Personality: "past-quic", Capture: []string{"tcpdump"}, KeyLog: true})
-	trial, err := b.try()
+	trial, err := b.try(incognito())
 	if err != nil {
 		t.Fatal(err)
 	}
