@@ -206,16 +206,16 @@ func floorWords(floor *int64) string {
 	case floor == nil:
 		return ""
 	case *floor == 0:
-		return fmt.Sprintf("detection floor: not even a packet of %d bytes that the capture missed would have shown in the phone's counters", pingSizes()[len(pingSizes())-1]+28)
+		return fmt.Sprintf("not even a packet of %d bytes that the capture missed would have shown in the phone's counters", pingSizes()[len(pingSizes())-1]+28)
 	}
-	return fmt.Sprintf("detection floor: a packet of %d bytes or more that the capture missed would have shown in the phone's counters (measured before the first window with packets of known sizes)", *floor)
+	return fmt.Sprintf("a packet of %d bytes or more that the capture missed would have shown in the phone's counters (measured before the first window with packets of known sizes)", *floor)
 }
 
 // probeWords are what the probe showed, for a finding of silence.
 func (v *view) probeWords() []string {
-	_, out := v.spikeDoubts()
-	if w := floorWords(v.floor()); w != "" {
-		out = append(out, w)
+	_, notes := v.spikeDoubts()
+	if len(v.all) > 0 && v.all[0].evidence != nil && v.all[0].evidence.Probe == nil {
+		notes = append(notes, "the instruments were not tried with known bodies: the bench has no lab, or the app opens no pages")
 	}
-	return out
+	return notes
 }

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ func (t *Trial) Text() string {
 	list(&b, "because", t.Finding.Because)
 	list(&b, "void", t.Void)
 	links(&b, t.Finding.Links)
+	if i := slices.IndexFunc(t.Observations, func(o *Observation) bool { return o.Finding != nil && o.Finding.Accounting.Floor != nil }); i >= 0 {
+		floor(&b, t.Observations[i].Finding)
+	}
 	for _, o := range t.Observations {
 		if o.Part == Pair {
 			o.accounting(&b)
@@ -48,6 +52,7 @@ func (o *Observation) Text(dir string) string {
 	operated(&b, o.Route)
 	fmt.Fprintf(&b, "  grade     %s\n", f.Grade)
 	list(&b, "because", f.Because)
+	floor(&b, f)
 	o.accounting(&b)
 	fmt.Fprintf(&b, "  evidence  %s\n", dir)
 	return b.String()
@@ -88,10 +93,14 @@ func (o *Observation) accounting(b *strings.Builder) {
 	if a := o.Finding.Accounting; a.Counted != nil {
 		fmt.Fprintf(b, "      the phone's counters say %d B; at most %d B of them can be missing in what was recorded\n", *a.Counted, a.Missing())
 	}
-	if w := floorWords(o.Finding.Accounting.Floor); w != "" {
-		fmt.Fprintf(b, "      %s\n", w)
-	}
 	o.recipients(b)
+}
+
+// floor says what a capture could not have missed unseen.
+func floor(b *strings.Builder, f *Finding) {
+	if w := floorWords(f.Accounting.Floor); w != "" {
+		list(b, "floor", []string{w})
+	}
 }
 
 // mostLinks is how many of them are shown in a terminal; the evidence has all.

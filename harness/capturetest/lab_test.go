@@ -38,7 +38,7 @@ func TestLab(t *testing.T) {
 				t.Error("not every known body was recovered")
 			}
 			// How small it is hangs on what else the phone sends.
-			if !strings.Contains(said, "detection floor: ") {
+			if !strings.Contains(trial.Text(), "\n  floor     ") {
 				t.Error("the floor was not measured")
 			}
 		})
