@@ -10,7 +10,7 @@ import (
 )
 
 // RulesVersion names the reviewed rules below; it is sealed with every plan.
-const RulesVersion = "1"
+const RulesVersion = "2"
 
 // headFields are header fields that every HTTP client sends by the standards
 // (RFC 9110, 9111, 6265, 6797, Fetch and the client-hint drafts). A readable
@@ -176,10 +176,24 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 	if !readable {
 		return opaque
 	}
-	if m.ind.Purpose == collector.Connectivity || (benign(m.ind.Purpose) && m.ind.Path != "") {
+	if v.excused(m, l) {
 		return ClassUnderstood
 	}
 	return ClassNotUnderstood
+}
+
+// excused says whether a readable value is what the purpose of its recipient asks
+// for. Whoever asks whether the network reaches the internet asks for one address
+// and says nothing: no purpose explains what else is in it, nor a name that was
+// made up.
+func (v *view) excused(m *message, l payload.Leaf) bool {
+	switch {
+	case l.Kind == payload.KindEmpty && (l.Where == "header" || l.Where == "cookie"), firstStep(l.Path) == "method":
+		return false
+	case m.ind.Purpose == collector.Connectivity:
+		return l.Where == "header" || (l.Where == "url" && m.path == m.ind.Path && !strings.HasPrefix(l.Path, "query:"))
+	}
+	return benign(m.ind.Purpose) && m.ind.Path != ""
 }
 
 // pageSpeaks says whether a message was sent at the word of the page that was
@@ -205,7 +219,11 @@ func (v *view) pageBorne(m *message, h hit) bool {
 
 // named says whether a leaf is the value of a field that its sender named.
 func named(l payload.Leaf) bool {
-	return slices.ContainsFunc([]string{"query:", "form:", "json:/"}, func(step string) bool { return strings.Contains(l.Path, step) })
+	if l.Where == "header" || l.Where == "cookie" {
+		return true
+	}
+	steps := []string{"query:", "form:", "multipart:", "json:/", "xml:/", "protobuf:", "cbor:/", "msgpack:/"}
+	return slices.ContainsFunc(steps, func(step string) bool { return strings.Contains(l.Path, step) })
 }
 
 // rawValue is the whole value of the part in which a leaf lies. Two parts may

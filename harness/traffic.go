@@ -224,11 +224,14 @@ func (v *view) contact(fl *flow, host, org string, bytes int64, failure string, 
 // the negative control of the same trial does not show as many at the same
 // place.
 func (v *view) beyondControl(o *Observation) []string {
+	in := func(m *message, x *Observation) bool {
+		return !m.raw && overlaps(x, m.from, m.to) && v.decides(m, x) && !v.earlier(m, x)
+	}
 	count := func(x *Observation) map[string]int {
 		out := map[string]int{}
 		for i := range v.messages {
 			m := &v.messages[i]
-			if m.raw || !overlaps(x, m.from, m.to) || !v.decides(m, x) || v.earlier(m, x) {
+			if !in(m, x) {
 				continue
 			}
 			for j, c := range v.classify(m) {
@@ -248,9 +251,10 @@ func (v *view) beyondControl(o *Observation) []string {
 		return out
 	}
 	control := map[string]int{}
+	var quiet *Observation
 	for _, x := range v.all {
 		if x.Part == Quiet && x != o && x.Arm == Off && x.Completed() && len(x.Broken) == 0 && unproven(x) == "" {
-			control = count(x)
+			control, quiet = count(x), x
 		}
 	}
 	var out []string
@@ -258,6 +262,9 @@ func (v *view) beyondControl(o *Observation) []string {
 		if n > control[place] {
 			out = append(out, place)
 		}
+	}
+	if quiet != nil {
+		out = append(out, v.hiddenNumbers(in, o, quiet)...)
 	}
 	slices.Sort(out)
 	return out

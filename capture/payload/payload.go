@@ -104,7 +104,7 @@ type Node struct {
 type Part struct {
 	// Where is "url", "header", "cookie", "body" or "dns".
 	Where string
-	// Name is the value's name there: "host", "path:0", "query:q", a header's
+	// Name is the value's name there: "host", "path:0", "query:q", "method", a header's
 	// or a cookie's name; empty for a body.
 	Name string
 	Root *Node

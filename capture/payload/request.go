@@ -2,14 +2,22 @@ package payload
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/offproof/offproof/capture"
 )
 
+// methods are those that HTTP clients use (RFC 9110, section 9, and RFC 5789),
+// and none at all, where the instrument tells none.
+func methods() []string {
+	return []string{"", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
+}
+
 // Request returns everything that the phone sent in a request: the parts of
-// the URL, each header, each cookie, and the body. A body that was captured
+// the URL, the method if it is an unusual one, each header, each cookie, and the
+// body. A body that was captured
 // only in part ends in an opaque leaf for the missing bytes. One set of bounds
 // holds for all of it.
 func Request(ex capture.Exchange) []Part {
@@ -21,6 +29,9 @@ func Request(ex capture.Exchange) []Part {
 		n.Step = ""
 		parts = append(parts, Part{Where: "url", Name: name, Root: n})
 	})
+	if !slices.Contains(methods(), ex.Method) {
+		parts = append(parts, Part{Where: "url", Name: "method", Root: p.peel("", []byte(ex.Method), 0)})
+	}
 	for _, h := range ex.RequestHeader {
 		if strings.EqualFold(h.Name, "cookie") {
 			parts = append(parts, p.cookies(h.Value)...)
