@@ -1,7 +1,6 @@
 package canary
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"math/bits"
@@ -22,12 +21,16 @@ type digestForm struct{ hex, raw, base64 string }
 
 // digests finds hashes in hex, in base64 and as raw bytes by one table: what is
 // read at each place is the eight bytes that the text there stands for.
+//
+// Each digest is in the filter by its four windows of five bytes, so that the
+// filter need be asked at every fourth byte only; where it says maybe, each place
+// of which that may be a window is looked up.
 type digests struct {
 	forms []digestForm
 	names map[string]uint16
 	all   []digest // by key
-	// filter says maybe; starts is the first of all in each of equal parts of
-	// the keys' range, in which hashes are spread evenly.
+	// filter says maybe of a window; starts is the first of all in each of equal
+	// parts of the keys' range, in which hashes are spread evenly.
 	filter filter
 	starts []uint32
 	part   uint
@@ -62,7 +65,7 @@ func (d *digests) build() {
 	d.all = slices.CompactFunc(d.all, func(a, b digest) bool { return a.key == b.key && a.canary == b.canary && a.form == b.form })
 	d.all = slices.Clip(d.all)
 	size := bits.Len(uint(len(d.all)))
-	d.filter = newFilter(size)
+	d.filter = newFilter(size + bits.Len(digestStride-1))
 	d.part = uint(64 - size) //nolint:gosec // Memory bounds size far below 64.
 	d.starts = make([]uint32, 1<<size+1)
 	at := 0
@@ -73,9 +76,24 @@ func (d *digests) build() {
 		d.starts[i] = uint32(at) //nolint:gosec // Memory bounds the number of digests far below.
 	}
 	for i := range d.all {
-		d.filter.add(d.all[i].key)
+		for before := range digestStride {
+			d.filter.add(digestWindow(d.all[i].key << (8 * before)))
+		}
 	}
 }
+
+// A window of a digest is five bytes of it, and there are as many as places
+// between two looks.
+const (
+	digestStride     = 4
+	digestWindowBits = 8 * (digestBytes - digestStride + 1)
+)
+
+// digestWindow is the first window of eight bytes.
+func digestWindow(v uint64) uint64 { return v >> (64 - digestWindowBits) }
+
+// lastDigestWindow is the window that ends where v does.
+func lastDigestWindow(v uint64) uint64 { return v & (1<<digestWindowBits - 1) }
 
 // lookup hands over every digest with this key.
 func (d *digests) lookup(key uint64, from, to int, name func(*digestForm) string, found func(hit)) {
@@ -109,188 +127,34 @@ func (d *digests) asciiPatterns() []pattern {
 
 // scanRaw looks for digests as they are, but for those that are all ASCII.
 func (d *digests) scanRaw(b []byte, found func(hit)) {
+	const (
+		before = digestStride - 1 // a window's digest may begin as much earlier
+		block  = 4 * digestStride
+		after  = block - digestStride + digestBytes // the last one ends
+	)
 	filter := d.filter
-	i := 0
-	for i+16 <= len(b) {
-		q := b[i : i+16 : i+16]
-		if (binary.LittleEndian.Uint64(q)|binary.LittleEndian.Uint64(q[8:]))&highBits == 0 {
-			i += 8
+	i := before
+	for ; i+after <= len(b); i += block {
+		q := b[i-before : i+after : i+after]
+		if (binary.LittleEndian.Uint64(q)|binary.LittleEndian.Uint64(q[7:])|binary.LittleEndian.Uint64(q[15:]))&highBits == 0 {
 			continue
 		}
-		v0, v1 := binary.BigEndian.Uint64(q), binary.BigEndian.Uint64(q[1:])
-		v2, v3 := binary.BigEndian.Uint64(q[2:]), binary.BigEndian.Uint64(q[3:])
-		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
-			for n, key := range [...]uint64{v0, v1, v2, v3} {
-				d.lookup(key, i+n, i+n+digestBytes, inRawForm, found)
-			}
+		m0 := filter.maybe(digestWindow(binary.BigEndian.Uint64(q[3:])))
+		m1 := filter.maybe(digestWindow(binary.BigEndian.Uint64(q[7:])))
+		m2 := filter.maybe(digestWindow(binary.BigEndian.Uint64(q[11:])))
+		m3 := filter.maybe(digestWindow(binary.BigEndian.Uint64(q[15:])))
+		if m0|m1|m2|m3 != 0 {
+			d.lookupRaw(b, i-before, i-before+block, found)
 		}
-		i += 4
 	}
-	for ; i+digestBytes <= len(b); i++ {
-		d.lookup(binary.BigEndian.Uint64(b[i:]), i, i+digestBytes, inRawForm, found)
-	}
+	d.lookupRaw(b, i-before, len(b)-digestBytes+1, found)
 }
 
-// The digits of a digest in text.
-const (
-	hexDigits    = 2 * digestBytes
-	base64Digits = 11 // the last one tells four bits of the digest
-)
-
-// longRun is how many digits in a row are a blob, which payload opens, rather
-// than a token or an address with something before it. In a blob a digest is
-// looked for only where an encoder would have begun one.
-const longRun = 1024
-
-// Values of characters that are no digits; a separator may stand between two.
-const (
-	noDigit   = 0xff
-	separator = 0x80
-)
-
-// base64Values are the digits of both alphabets (RFC 4648). A colon ends none
-// of the runs that scanText looks at.
-var base64Values = func() (values [256]byte) {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	for i := range values {
-		values[i] = noDigit
-	}
-	for i := range len(alphabet) {
-		values[alphabet[i]] = byte(i)
-	}
-	values['+'], values['-'], values['/'], values['_'], values[':'] = 62, 62, 63, 63, separator
-	return values
-}()
-
-// hexValues are hex digits. A UUID has dashes between, and bytes are often
-// written with colons.
-var hexValues = func() (values [256]byte) {
-	for i := range values {
-		values[i] = noDigit
-	}
-	for i := range byte(16) {
-		values["0123456789abcdef"[i]], values["0123456789ABCDEF"[i]] = i, i
-	}
-	values['-'], values[':'] = separator, separator
-	return values
-}()
-
-// nextRun returns the next stretch of at least shortest digits and separators
-// from i on; from is len(b) when there is none. It looks at the last place that
-// a run would have first, and so passes over most of a text.
-func nextRun(b []byte, i int, values *[256]byte, shortest int) (from, to int) {
-	for end := i + shortest - 1; end < len(b); {
-		at := end
-		for at >= i && values[b[at]] != noDigit {
-			at--
-		}
-		if at >= i {
-			i = at + 1
-			end = at + shortest
-			continue
-		}
-		to = end + 1
-		for to < len(b) && values[b[to]] != noDigit {
-			to++
-		}
-		return i, to
-	}
-	return len(b), len(b)
-}
-
-// scanText looks for digests in hex and in base64.
-func (d *digests) scanText(b []byte, found func(hit)) {
-	for from, to := nextRun(b, 0, &base64Values, base64Digits); from < to; from, to = nextRun(b, to, &base64Values, base64Digits) {
-		run := b[from:to]
-		at, end := nextRun(run, 0, &hexValues, hexDigits)
-		if all := end - at; all == len(run) && all > longRun {
-			d.scanHex(b, from, to, found)
-			continue // hex alone, and too long to be base64 by chance
-		}
-		for at < end {
-			d.scanHex(b, from+at, from+end, found)
-			at, end = nextRun(run, end, &hexValues, hexDigits)
-		}
-		for from < to {
-			end := to
-			if colon := bytes.IndexByte(b[from:to], ':'); colon >= 0 {
-				end = from + colon
-			}
-			switch {
-			case end-from > longRun:
-				d.scanBase64Blob(b, from, end, found)
-			case end-from >= base64Digits:
-				d.scanBase64Token(b, from, end, found)
-			}
-			from = end + 1
-		}
-	}
-}
-
-func (d *digests) scanBase64Token(b []byte, from, to int, found func(hit)) {
-	filter := d.filter
-	var before uint64 // the last ten characters
-	for _, c := range b[from : from+base64Digits-1] {
-		before = before<<6 | uint64(base64Values[c])
-	}
-	for i, c := range b[from+base64Digits-1 : to] {
-		value := uint64(base64Values[c])
-		key := before<<4 | value>>2
-		before = before<<6 | value
-		if filter.maybe(key) != 0 {
-			d.lookup(key, from+i, from+i+base64Digits, inBase64Form, found)
-		}
-	}
-}
-
-func (d *digests) scanBase64Blob(b []byte, from, to int, found func(hit)) {
-	filter := d.filter
-	four := func(q []byte) uint64 {
-		q = q[:4:4]
-		return uint64(base64Values[q[0]])<<18 | uint64(base64Values[q[1]])<<12 | uint64(base64Values[q[2]])<<6 | uint64(base64Values[q[3]])
-	}
-	first, second := four(b[from:]), four(b[from+4:])
-	for i := from + 8; i+4 <= to; i += 4 {
-		third := four(b[i:])
-		key := first<<40 | second<<16 | third>>8
-		if filter.maybe(key) != 0 {
-			d.lookup(key, i-8, i+3, inBase64Form, found)
-		}
-		first, second = second, third
-	}
-}
-
-func (d *digests) scanHex(b []byte, from, to int, found func(hit)) {
-	filter := d.filter
-	var key uint64
-	digits, odd := 0, 0
-	if to-from > longRun {
-		odd = 1 // only whole bytes
-	}
-	for i, c := range b[from:to] {
-		value := hexValues[c]
-		if value == separator {
-			continue
-		}
-		digits++
-		key = key<<4 | uint64(value)
-		if digits&odd != 0 || digits < hexDigits {
-			continue
-		}
-		if filter.maybe(key) != 0 {
-			d.lookup(key, hexFrom(b, from+i), from+i+1, inHexForm, found)
-		}
-	}
-}
-
-// hexFrom is where the digits of a digest began that end at b[i].
-func hexFrom(b []byte, i int) int {
-	for n := 0; ; i-- {
-		if hexValues[b[i]] != separator {
-			n++
-		}
-		if n == hexDigits {
-			return i
+// lookupRaw looks for the digests that begin in b[from:to].
+func (d *digests) lookupRaw(b []byte, from, to int, found func(hit)) {
+	for i := from; i < to; i++ {
+		if key := binary.BigEndian.Uint64(b[i:]); d.filter.maybe(digestWindow(key)) != 0 {
+			d.lookup(key, i, i+digestBytes, inRawForm, found)
 		}
 	}
 }
