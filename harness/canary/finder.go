@@ -20,6 +20,7 @@ type Finder struct {
 	terms    []term
 	text     index // windows with bit 5 set, so that letters match in both cases
 	xor      index // windows of differences
+	windows  filter
 	digests  digests
 	unsalted int
 	leads    leads
@@ -58,6 +59,7 @@ func NewFinder(canaries []Canary, salts ...Salt) *Finder {
 	}
 	f.digests.build()
 	f.text, f.xor = newIndex(append(text, f.digests.asciiPatterns()...), foldedWindow), newIndex(xor, xorWindow)
+	f.windows = newWindowFilter(&f.text, &f.xor)
 	return f
 }
 

@@ -7,15 +7,14 @@ import (
 	"slices"
 )
 
-// An index finds the patterns that may begin at a place of the text: first a
-// filter says maybe, then an open hash table says which.
+// An index finds the patterns that may begin at a place of the text: where a
+// filter says maybe, an open hash table says which.
 //
 // Every pattern is entered by two windows, one byte apart, so that only every
 // second place of the text need be looked at.
 type index struct {
 	patterns []pattern
 	entries  []entry // by window
-	filter   filter
 	// slots leads from a window to its first entry.
 	slots []slot
 	mask  uint64
@@ -75,7 +74,6 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 		}
 	}
 	size := bits.Len(uint(windows)) //nolint:gosec // A count.
-	x.filter = newFilter(size)
 	x.slots, x.mask = make([]slot, 1<<(size+1)), 1<<(size+1)-1
 	x.shift = uint(64 - (size + 1)) //nolint:gosec // Memory bounds size far below 64.
 	for i := 0; i < len(x.entries); {
@@ -84,7 +82,6 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 		for j < len(x.entries) && x.entries[j].window == w {
 			j++
 		}
-		x.filter.add(w)
 		at := w * multiplier >> (x.shift & 63)
 		for x.slots[at].count != 0 {
 			at = (at + 1) & x.mask
@@ -95,11 +92,24 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 	return x
 }
 
+// newWindowFilter makes one filter of the windows of several indexes: at one
+// place of a text all of them are asked, and their tables are small beside it.
+func newWindowFilter(indexes ...*index) filter {
+	windows := 0
+	for _, x := range indexes {
+		windows += len(x.entries)
+	}
+	f := newFilter(bits.Len(uint(windows))) //nolint:gosec // A count.
+	for _, x := range indexes {
+		for i := range x.entries {
+			f.add(x.entries[i].window)
+		}
+	}
+	return f
+}
+
 // of returns what may begin with a window, or one byte before it.
 func (x *index) of(w uint64) []entry {
-	if x.filter.maybe(w) == 0 {
-		return nil
-	}
 	for at := w * multiplier >> (x.shift & 63); x.slots[at].count != 0; at = (at + 1) & x.mask {
 		if s := x.slots[at]; s.window == w {
 			return x.entries[s.first : s.first+s.count]
@@ -123,50 +133,43 @@ func (f *Finder) scan(b []byte, found func(hit)) {
 	if len(b) < patternBytes || len(f.canaries) == 0 {
 		return
 	}
-	f.scanFolded(b, found)
-	f.scanXOR(b, found)
+	f.scanWindows(b, found)
 	f.digests.scanRaw(b, found)
 	f.digests.scanText(b, found)
 }
 
-// scanFolded looks for text. Four windows at a time keep a core's multipliers
-// busy, which one at a time does not; scanXOR and scanRaw do the same.
-func (f *Finder) scanFolded(b []byte, found func(hit)) {
-	filter := f.text.filter
+// scanWindows looks for text, and for text under one byte. Eight windows at a
+// time keep a core's multipliers busy, which one at a time does not; scanRaw does
+// the same.
+func (f *Finder) scanWindows(b []byte, found func(hit)) {
+	filter := f.windows
 	i := 0
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
-		v0, v1 := foldedWindow(binary.LittleEndian.Uint64(q)), foldedWindow(binary.LittleEndian.Uint64(q[2:]))
-		v2, v3 := foldedWindow(binary.LittleEndian.Uint64(q[4:])), foldedWindow(binary.LittleEndian.Uint64(q[6:]))
-		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
-			f.lookup(&f.text, b, i, v0, found)
-			f.lookup(&f.text, b, i+2, v1, found)
-			f.lookup(&f.text, b, i+4, v2, found)
-			f.lookup(&f.text, b, i+6, v3, found)
+		v0, v1 := binary.LittleEndian.Uint64(q), binary.LittleEndian.Uint64(q[2:])
+		v2, v3 := binary.LittleEndian.Uint64(q[4:]), binary.LittleEndian.Uint64(q[6:])
+		text := filter.maybe(foldedWindow(v0)) | filter.maybe(foldedWindow(v1)) | filter.maybe(foldedWindow(v2)) | filter.maybe(foldedWindow(v3))
+		xor := filter.maybe(xorWindow(v0)) | filter.maybe(xorWindow(v1)) | filter.maybe(xorWindow(v2)) | filter.maybe(xorWindow(v3))
+		if text|xor != 0 {
+			f.lookupAt(b, i, found)
+			f.lookupAt(b, i+2, found)
+			f.lookupAt(b, i+4, found)
+			f.lookupAt(b, i+6, found)
 		}
 	}
 	for ; i+windowBytes <= len(b); i += stride {
-		f.lookup(&f.text, b, i, foldedWindow(load(b[i:])), found)
+		f.lookupAt(b, i, found)
 	}
 }
 
-// scanXOR looks for text under one byte.
-func (f *Finder) scanXOR(b []byte, found func(hit)) {
-	filter := f.xor.filter
-	i := 0
-	for ; i+16 <= len(b); i += 4 * stride {
-		q := b[i : i+16 : i+16]
-		v0, v1 := xorWindow(binary.LittleEndian.Uint64(q)), xorWindow(binary.LittleEndian.Uint64(q[2:]))
-		v2, v3 := xorWindow(binary.LittleEndian.Uint64(q[4:])), xorWindow(binary.LittleEndian.Uint64(q[6:]))
-		if filter.maybe(v0)|filter.maybe(v1)|filter.maybe(v2)|filter.maybe(v3) != 0 {
-			f.lookup(&f.xor, b, i, v0, found)
-			f.lookup(&f.xor, b, i+2, v1, found)
-			f.lookup(&f.xor, b, i+4, v2, found)
-			f.lookup(&f.xor, b, i+6, v3, found)
-		}
+// lookupAt looks for what may begin at b[i] or one byte before.
+func (f *Finder) lookupAt(b []byte, i int, found func(hit)) {
+	v := load(b[i:])
+	if w := foldedWindow(v); f.windows.maybe(w) != 0 {
+		f.lookup(&f.text, b, i, w, found)
 	}
-	for ; i+windowBytes <= len(b); i += stride {
-		f.lookup(&f.xor, b, i, xorWindow(load(b[i:])), found)
+	if w := xorWindow(v); f.windows.maybe(w) != 0 {
+		f.lookup(&f.xor, b, i, w, found)
 	}
 }
 
