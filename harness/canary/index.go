@@ -146,11 +146,15 @@ func (f *Finder) scanWindows(b []byte, found func(hit)) {
 	i := 0
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
-		v0, v1 := binary.LittleEndian.Uint64(q), binary.LittleEndian.Uint64(q[2:])
-		v2, v3 := binary.LittleEndian.Uint64(q[4:]), binary.LittleEndian.Uint64(q[6:])
-		text := filter.maybe(foldedWindow(v0)) | filter.maybe(foldedWindow(v1)) | filter.maybe(foldedWindow(v2)) | filter.maybe(foldedWindow(v3))
-		xor := filter.maybe(xorWindow(v0)) | filter.maybe(xorWindow(v1)) | filter.maybe(xorWindow(v2)) | filter.maybe(xorWindow(v3))
-		if text|xor != 0 {
+		v := binary.LittleEndian.Uint64(q)
+		any := filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[2:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[4:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[6:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		if any != 0 {
 			f.lookupAt(b, i, found)
 			f.lookupAt(b, i+2, found)
 			f.lookupAt(b, i+4, found)

@@ -36,14 +36,14 @@ const runWindow = 64
 // separators, the first one's the lowest. Four sums at a time keep a core busy.
 func (s *digitSet) mask(b []byte) uint64 {
 	b = b[:runWindow:runWindow]
-	var m [4]uint64
+	var m0, m1, m2, m3 uint64
 	for i := 15; i >= 0; i-- {
-		m[0] = m[0]<<1 | uint64(s.members[b[i]])
-		m[1] = m[1]<<1 | uint64(s.members[b[i+16]])
-		m[2] = m[2]<<1 | uint64(s.members[b[i+32]])
-		m[3] = m[3]<<1 | uint64(s.members[b[i+48]])
+		m0 = m0<<1 | uint64(s.members[b[i]])
+		m1 = m1<<1 | uint64(s.members[b[i+16]])
+		m2 = m2<<1 | uint64(s.members[b[i+32]])
+		m3 = m3<<1 | uint64(s.members[b[i+48]])
 	}
-	return m[0] | m[1]<<16 | m[2]<<32 | m[3]<<48
+	return m0 | m1<<16 | m2<<32 | m3<<48
 }
 
 // next returns the next whole stretch of at least shortest digits and separators
