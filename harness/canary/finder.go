@@ -20,7 +20,7 @@ type Finder struct {
 	terms    []term
 	text     index // windows with bit 5 set, so that letters match in both cases
 	xor      index // windows of differences
-	windows  filter
+	windows  windowFilter
 	digests  digests
 	unsalted int
 	leads    leads

@@ -54,6 +54,9 @@ func foldedWindow(v uint64) uint64 { return (v | foldMask) & windowMask }
 // xorWindow is the differences of neighbours among the first bytes of eight.
 func xorWindow(v uint64) uint64 { return (v ^ v>>8) & xorMask }
 
+// caselessWindow is xorWindow without the case of letters.
+func caselessWindow(v uint64) uint64 { return (v ^ v>>8) & (xorMask &^ foldMask) }
+
 // newIndex makes an index of patterns, of which window gives the window of
 // eight bytes.
 func newIndex(patterns []pattern, window func(uint64) uint64) index {
@@ -92,17 +95,25 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 	return x
 }
 
-// newWindowFilter makes one filter of the windows of several indexes: at one
-// place of a text all of them are asked, and their tables are small beside it.
-func newWindowFilter(indexes ...*index) filter {
+// A windowFilter says of a place of the text whether any of several indexes may
+// know a window there. The differences of neighbours, but for the case of letters,
+// are the same for a text and for it under any byte, so they are asked first, for
+// all indexes at once.
+type windowFilter struct{ differences, windows filter }
+
+func newWindowFilter(indexes ...*index) windowFilter {
 	windows := 0
 	for _, x := range indexes {
 		windows += len(x.entries)
 	}
-	f := newFilter(bits.Len(uint(windows))) //nolint:gosec // A count.
+	size := bits.Len(uint(windows)) //nolint:gosec // A count.
+	f := windowFilter{newFilter(size), newFilter(size)}
 	for _, x := range indexes {
 		for i := range x.entries {
-			f.add(x.entries[i].window)
+			e := &x.entries[i]
+			p := &x.patterns[e.pattern]
+			f.windows.add(e.window)
+			f.differences.add(caselessWindow(load(p.key[int(p.head)+int(e.before):])))
 		}
 	}
 	return f
@@ -138,22 +149,18 @@ func (f *Finder) scan(b []byte, found func(hit)) {
 	f.digests.scanText(b, found)
 }
 
-// scanWindows looks for text, and for text under one byte. Eight windows at a
-// time keep a core's multipliers busy, which one at a time does not; scanRaw does
-// the same.
+// scanWindows looks for text, and for text under one byte. Four windows at a time
+// keep a core's multipliers busy, which one at a time does not; scanRaw does the
+// same.
 func (f *Finder) scanWindows(b []byte, found func(hit)) {
-	filter := f.windows
+	filter := f.windows.differences
 	i := 0
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
-		v := binary.LittleEndian.Uint64(q)
-		any := filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
-		v = binary.LittleEndian.Uint64(q[2:])
-		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
-		v = binary.LittleEndian.Uint64(q[4:])
-		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
-		v = binary.LittleEndian.Uint64(q[6:])
-		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		any := filter.maybe(caselessWindow(binary.LittleEndian.Uint64(q)))
+		any |= filter.maybe(caselessWindow(binary.LittleEndian.Uint64(q[2:])))
+		any |= filter.maybe(caselessWindow(binary.LittleEndian.Uint64(q[4:])))
+		any |= filter.maybe(caselessWindow(binary.LittleEndian.Uint64(q[6:])))
 		if any != 0 {
 			f.lookupAt(b, i, found)
 			f.lookupAt(b, i+2, found)
@@ -169,10 +176,10 @@ func (f *Finder) scanWindows(b []byte, found func(hit)) {
 // lookupAt looks for what may begin at b[i] or one byte before.
 func (f *Finder) lookupAt(b []byte, i int, found func(hit)) {
 	v := load(b[i:])
-	if w := foldedWindow(v); f.windows.maybe(w) != 0 {
+	if w := foldedWindow(v); f.windows.windows.maybe(w) != 0 {
 		f.lookup(&f.text, b, i, w, found)
 	}
-	if w := xorWindow(v); f.windows.maybe(w) != 0 {
+	if w := xorWindow(v); f.windows.windows.maybe(w) != 0 {
 		f.lookup(&f.xor, b, i, w, found)
 	}
 }
