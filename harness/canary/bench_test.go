@@ -82,6 +82,42 @@ func BenchmarkFindRaw(b *testing.B) {
 	}
 }
 
+// nearMisses are hostile texts that begin like a term, or like its hash, everywhere.
+func nearMisses(size int) map[string][]byte {
+	sum := sumOf(hashes["md5"], term)
+	return map[string][]byte{
+		"words":     bytes.Repeat([]byte("zuvkomx"), size/7),
+		"hex":       bytes.Repeat([]byte("7a75766b6f78"), size/12),
+		"digests":   bytes.Repeat([]byte(hex.EncodeToString(sum[:7])+"-x"), size/16),
+		"raw bytes": bytes.Repeat(append(sum[:7:7], 0), size/8),
+	}
+}
+
+// BenchmarkNearMisses shows how much longer text takes that is nearly a term
+// everywhere than text that is none: it must be no way to stop the tool.
+func BenchmarkNearMisses(b *testing.B) {
+	const size = 1 << 20
+	finder := canary.NewFinder([]canary.Canary{planted})
+	other := bytes.Repeat([]byte("abcdefg"), size/7)
+	cost := func(text []byte) time.Duration {
+		begin := cpuTime(b)
+		for range 4 {
+			finder.FindRaw(text)
+		}
+		return cpuTime(b) - begin
+	}
+	for name, text := range nearMisses(size) {
+		b.Run(name, func(b *testing.B) {
+			near, none := time.Duration(0), time.Duration(0)
+			for b.Loop() {
+				near += cost(text)
+				none += cost(other)
+			}
+			b.ReportMetric(float64(near)/float64(max(none, 1)), "x-other")
+		})
+	}
+}
+
 // cpuTime is what this process has computed: others on the machine do not count.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage

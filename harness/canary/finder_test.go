@@ -221,6 +221,15 @@ func TestAPartInsideALongerWordIsNoSighting(t *testing.T) {
 	}
 }
 
+func TestNearMissesAreNoSightings(t *testing.T) {
+	finder := canary.NewFinder([]canary.Canary{planted})
+	for _, text := range nearMisses(1 << 16) {
+		if got := finder.FindRaw(text); len(got) > 0 {
+			t.Errorf("%.20q: %+v", text, got)
+		}
+	}
+}
+
 func TestTheDeepestLayerIsReportedOnce(t *testing.T) {
 	finder := canary.NewFinder([]canary.Canary{planted})
 	got := finder.Find(payload.Request(request(`{"a":{"b":"` + term + `"},"c":"` + term + `"}`)))

@@ -46,7 +46,7 @@ var hashings = []hashing{
 // hash keeps at least, and what no traffic has by chance.
 const digestBytes = 8
 
-// maxSalted bounds the salted hashes of one finder, at some 24 bytes each: enough
+// maxSalted bounds the salted hashes of one finder, at some 40 bytes each: enough
 // for the terms of a trial of forty and its identifiers. Older terms were searched with the
 // salts of their own time.
 const maxSalted = 1 << 18

@@ -101,10 +101,15 @@ func literal(text string, canary int32) []pattern {
 		p.chars = uint8(min(len(text), 255)) //nolint:gosec // Bounded here.
 		all = append(all, p)
 	}
+	seen := map[string]bool{}
 	for _, form := range normalForms(text) {
 		b := []byte(form)
-		add(pattern{kind: kindLiteral, form: Plain, key: b})
-		add(pattern{kind: kindLiteral, form: Reversed, key: reversed(b)})
+		// These two are found in any case, so one case of them is enough.
+		if folded := foldCase(form); !seen[folded] {
+			seen[folded] = true
+			add(pattern{kind: kindLiteral, form: Plain, key: b})
+			add(pattern{kind: kindLiteral, form: Reversed, key: reversed(b)})
+		}
 		add(pattern{kind: kindHexKey, form: Hex, key: []byte(hex.EncodeToString(b))})
 		var wide []byte
 		for _, c := range b {

@@ -134,9 +134,9 @@ func (p *pattern) verify(t *term, b []byte, i int) (hit, bool) {
 		}
 		return hit{form: Word, chars: n, from: i, to: i + n}, true
 	case kindReversed:
-		return p.both(b, i, reversed(t.second), reversed(t.first))
+		return p.both(b, i, p.key, reversed(t.first))
 	case kindRot13:
-		return p.both(b, i, rot13(t.first), rot13(t.second))
+		return p.both(b, i, p.key, rot13(t.second))
 	case kindSpaced:
 		return t.spaced(b, i)
 	case kindBase64:
@@ -299,6 +299,17 @@ func matching(b, word []byte) int {
 		n++
 	}
 	return n
+}
+
+// foldCase writes the letters that matching does not tell apart in lower case.
+func foldCase(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if isLetter(c) {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
 }
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -9,6 +9,7 @@ import (
 const (
 	hexDigits    = 2 * digestBytes
 	base64Digits = 11 // the last one tells four bits of the digest
+	base64Window = 7  // and so does that of a window
 )
 
 // longRun is how many digits in a row are a blob, which payload opens, rather
@@ -67,22 +68,31 @@ func (d *digests) scanText(b []byte, found func(hit)) {
 // scanBase64Token asks of the seven characters from every first four of eight
 // on: they are the first or the last five bytes of any digest.
 func (d *digests) scanBase64Token(b []byte, from, to int, found func(hit)) {
-	const (
-		window = 7 // characters, the last of which tells four bits of it
-		apart  = base64Digits - window
-	)
 	filter := d.filter
-	var before uint64 // the last characters
-	until := 0
-	for i, c := range b[from:to] {
-		value := uint64(base64Set.values[c])
-		key := before<<4 | value>>2
-		before = before<<6 | value
-		if (i+1-window)&apart == 0 && filter.maybe(lastDigestWindow(key)) != 0 {
-			until = i + apart
+	const looks = base64Digits - base64Window // and as many characters without
+	i := from
+	for ; i+base64Window+looks-1 <= to; i += 2 * looks {
+		q := b[i : i+10 : i+10]
+		v := fourBase64(q)<<24 | fourBase64(q[4:]) // eight characters
+		w := v<<12 | uint64(base64Set.values[q[8]])<<6 | uint64(base64Set.values[q[9]])
+		any := filter.maybe(lastDigestWindow(v >> 8))
+		any |= filter.maybe(lastDigestWindow(v >> 2))
+		any |= filter.maybe(lastDigestWindow(w >> 8))
+		any |= filter.maybe(lastDigestWindow(w >> 2))
+		if any != 0 {
+			d.lookupBase64(b[:to], max(i-looks, from), i+looks, found)
 		}
-		if i <= until && i >= base64Digits-1 {
-			d.lookup(key, from+i-base64Digits+1, from+i+1, inBase64Form, found)
+	}
+	d.lookupBase64(b[:to], max(i-looks, from), to, found)
+}
+
+// lookupBase64 looks for the digests that begin in b[from:to] and end in b.
+func (d *digests) lookupBase64(b []byte, from, to int, found func(hit)) {
+	for to = min(to, len(b)-base64Digits+1); from < to; from++ {
+		q := b[from : from+base64Digits]
+		key := fourBase64(q)<<40 | fourBase64(q[4:])<<16 | fourBase64(q[7:])&0x3ffff>>2
+		if d.filter.maybe(digestWindow(key)) != 0 {
+			d.lookup(key, from, from+base64Digits, inBase64Form, found)
 		}
 	}
 }
