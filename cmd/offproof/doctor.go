@@ -55,6 +55,14 @@ func doctor(ctx context.Context, out io.Writer, path string) error {
 	for _, line := range r.Lists {
 		fmt.Fprintf(&b, "lists     %s\n", line)
 	}
+	if farm.Lab == nil {
+		b.WriteString("lab       none: the instruments are not tried with known bodies; run `offproof lab` on a machine in the phones' network\n")
+	} else {
+		fmt.Fprintf(&b, "lab       %s\n", farm.Lab.Page)
+	}
+	for _, d := range farm.Decoders {
+		fmt.Fprintf(&b, "decoder   %s\n", d.Name)
+	}
 	healthy := true
 	for _, server := range farm.Servers {
 		ask, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -1,56 +1,71 @@
 package capturetest_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/offproof/offproof/devices/sim"
 	"github.com/offproof/offproof/harness"
-	"github.com/offproof/offproof/scenarios"
 	"github.com/offproof/offproof/scenarios/browser"
 )
 
-// Every known body that the lab's page sends is recovered on a sound bench, and
-// the floor is measured, with a proxy in the phone and without.
+// TestLab is what the lab's page finds out of the instruments, and what else takes
+// a trial or two observations to see. A few of it run on an ordinary day.
 func TestLab(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name  string
-		phone sim.PhoneConfig
+	for _, row := range sample(t, []struct {
+		name string
+		try  func(t *testing.T)
 	}{
-		{"proxy and packets", sim.PhoneConfig{Personality: "honest"}},
-		{"packets alone", sim.PhoneConfig{Personality: "honest", Capture: []string{"tcpdump"}, KeyLog: true}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+		{"known bodies, proxy and packets", func(t *testing.T) { knownBodies(t, sim.PhoneConfig{Personality: "honest"}) }},
+		{"known bodies, packets alone", func(t *testing.T) {
+			knownBodies(t, sim.PhoneConfig{Personality: "honest", Capture: []string{"tcpdump"}, KeyLog: true})
+		}},
+		{"blind to UDP port 443", blindToQUIC},
+		{"the lab is not reached, honest", func(t *testing.T) {
+			labLost(t, "honest", harness.OutcomeInconclusive, "the lab's page did not do its work")
+		}},
+		{"the lab is not reached, deaf", func(t *testing.T) {
+			labLost(t, "deaf", harness.Continues, "with the switch off, data was still transmitted")
+		}},
+		{"QUIC is blocked", blockedQUIC},
+		{"QUIC is read by the key log", openedQUIC},
+		{"links across resets", linksAcrossResets},
+	}, 3) {
+		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, c.phone)
-			trial, err := b.try(incognito())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if trial.Finding.Outcome != harness.Stops {
-				t.Fatalf("it came to %s: %q", trial.Finding.Outcome, trial.Finding.Because)
-			}
-			said := strings.Join(trial.Finding.Because, "\n")
-			t.Log(said)
-			if !strings.Contains(said, "a plain body over HTTP, a body under gzip and base64, a body to an address of IPv6, a datagram to UDP port 443, a datagram to UDP port 443 over IPv6") {
-				t.Error("not every known body was recovered")
-			}
-			// How small it is hangs on what else the phone sends.
-			if !strings.Contains(trial.Text(), "\n  floor     ") {
-				t.Error("the floor was not measured")
-			}
+			row.try(t)
 		})
+	}
+}
+
+// Every known body that the lab's page sends is recovered on a sound bench, and the
+// floor is measured.
+func knownBodies(t *testing.T, phone sim.PhoneConfig) {
+	t.Helper()
+	trial, err := newBench(t, phone).try(incognito())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := strings.Join(trial.Finding.Because, "\n")
+	if trial.Finding.Outcome != harness.Stops {
+		t.Fatalf("it came to %s: %s", trial.Finding.Outcome, said)
+	}
+	if !strings.Contains(said, "a plain body over HTTP, a body under gzip and base64, a body to an address of IPv6, a datagram to UDP port 443, a datagram to UDP port 443 over IPv6") {
+		t.Errorf("not every known body was recovered: %s", said)
+	}
+	// How small it is hangs on what else the phone sends.
+	if !strings.Contains(trial.Text(), "\n  floor     ") {
+		t.Errorf("the floor was not measured:\n%s", trial.Text())
 	}
 }
 
 // A capture that is kept from seeing what goes to UDP port 443 is found out by the
 // lab's datagrams, whether or not the phone sends anything there.
-func TestLabBlind(t *testing.T) {
-	t.Parallel()
+func blindToQUIC(t *testing.T) {
+	t.Helper()
 	b := newBench(t, sim.PhoneConfig{Personality: "honest"})
-	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
+	search := incognito()
 	search.Claim = browser.MakersPromise()
 	on, err := b.observe(search.With(browser.AggregatedData(harness.On)), never, nil)
 	if err != nil || on.Finding.Verdict != harness.Collected {
@@ -71,34 +86,22 @@ func TestLabBlind(t *testing.T) {
 
 // Without a way to the lab the instruments are not asked, and that is said; what
 // leaks is found all the same.
-func TestLabLost(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		personality string
-		want        harness.Outcome
-		says        string
-	}{
-		{"honest", harness.OutcomeInconclusive, "the lab's page did not do its work"},
-		{"deaf", harness.Continues, "with the switch off, data was still transmitted"},
-	} {
-		t.Run(c.personality, func(t *testing.T) {
-			t.Parallel()
-			b := newBench(t, sim.PhoneConfig{Personality: c.personality, Capture: []string{"tcpdump"}, KeyLog: true})
-			b.rig.Farm.Lab.Page = "http://lab.nowhere.example/"
-			trial, err := b.try(incognito())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if said := strings.Join(trial.Finding.Because, "\n"); trial.Finding.Outcome != c.want || !strings.Contains(said, c.says) {
-				t.Errorf("it came to %s: %s", trial.Finding.Outcome, said)
-			}
-		})
+func labLost(t *testing.T, personality string, want harness.Outcome, says string) {
+	t.Helper()
+	b := newBench(t, sim.PhoneConfig{Personality: personality, Capture: []string{"tcpdump"}, KeyLog: true})
+	b.rig.Farm.Lab.Page = "http://lab.nowhere.example/"
+	trial, err := b.try(incognito())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := strings.Join(trial.Finding.Because, "\n"); trial.Finding.Outcome != want || !strings.Contains(said, says) {
+		t.Errorf("it came to %s: %s", trial.Finding.Outcome, said)
 	}
 }
 
 // Where QUIC is blocked, what goes past the proxy by QUIC takes TCP and is read.
-func TestQUICBlocked(t *testing.T) {
-	t.Parallel()
+func blockedQUIC(t *testing.T) {
+	t.Helper()
 	b := newBench(t, sim.PhoneConfig{Personality: "past-quic", BlockQUIC: true})
 	_, off := b.pair(never, nil)
 	if off.Finding.Verdict != harness.Collected {
@@ -111,18 +114,42 @@ func TestQUICBlocked(t *testing.T) {
 
 // What goes past every proxy by QUIC is read by the phone's key log, as what goes
 // by TCP is, and no byte of such a conversation counts as unread.
-func TestQUICByKeyLog(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, sim.PhoneConfig{Personality: "past-quic", Capture: []string{"tcpdump"}, KeyLog: true})
-	trial, err := b.try(incognito())
+func openedQUIC(t *testing.T) {
+	t.Helper()
+	trial, err := newBench(t, sim.PhoneConfig{Personality: "past-quic", Capture: []string{"tcpdump"}, KeyLog: true}).try(incognito())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if trial.Finding.Outcome != harness.Continues {
 		t.Fatalf("it came to %s: %q", trial.Finding.Outcome, trial.Finding.Because)
 	}
-	off := trial.Observations[2:4]
-	if i := slices.IndexFunc(off, func(o *harness.Observation) bool { return o.Arm == harness.Off }); i < 0 || off[i].Finding.Accounting.To[harness.ClassOpaqueTransport]["tracking.intl.miui.com"] > 0 {
-		t.Errorf("bytes of QUIC count as unread: %v", off)
+	for _, o := range trial.Observations {
+		if o.ID == "off-1" && o.Finding.Accounting.To[harness.ClassOpaqueTransport]["tracking.intl.miui.com"] > 0 {
+			t.Errorf("bytes of QUIC count as unread: %v", o.Finding.Accounting.To)
+		}
+	}
+}
+
+// What the browser sends under the same name after its data was reset ties its
+// records together all the same.
+func linksAcrossResets(t *testing.T) {
+	t.Helper()
+	search := incognito()
+	search.Start = append([]harness.Step{browser.Reset()}, search.Start...)
+	trial, err := newBench(t, sim.PhoneConfig{Personality: "deaf"}).try(search)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]harness.Link{}
+	for _, l := range trial.Finding.Links {
+		if l.Host == "sa.api.intl.miui.com" {
+			found[l.Name] = l
+		}
+	}
+	if l := found["$device_id"]; len(l.Data) < 3 || len(l.Arms) != 2 {
+		t.Errorf("the phone's own id is %+v", l)
+	}
+	if l, ok := found["distinct_id"]; ok && len(l.Data) > 1 {
+		t.Errorf("the browser's id outlived a reset: %+v", l)
 	}
 }
