@@ -2,6 +2,7 @@ package harness_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,11 @@ func TestHidingPlaces(t *testing.T) {
 		w.send(in(w.get("off-1")), "POST", unlisted, kind, off)
 	}
 	numbers := func(n ...uint64) []byte {
-		text, err := json.Marshal(map[string]any{"d": n})
+		named := map[string]uint64{}
+		for i, x := range n {
+			named[fmt.Sprintf("n%d", i)] = x
+		}
+		text, err := json.Marshal(named)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +86,7 @@ func TestHidingPlaces(t *testing.T) {
 		}, harness.OutcomeInconclusive, "no rule explains"},
 		{"numbers of 64 bits where the control has small ones", func(w *world, _ *harness.Observation) {
 			inBoth(w, "application/json", numbers(1, 2, 3), numbers(15181146223187869898, 2988735404632201966, 13097287745508191558))
-		}, harness.OutcomeInconclusive, ""},
+		}, harness.OutcomeInconclusive, "opaque"},
 		{"numbers of 32 bits where the control has small ones", func(w *world, _ *harness.Observation) {
 			inBoth(w, "application/json", numbers(1, 2, 3, 4, 5), numbers(1518114622, 298873540, 3097287745, 1109320277, 4180289571))
 		}, harness.OutcomeInconclusive, "numbers"},

@@ -112,7 +112,14 @@ func (t *tree) cborItem(nesting int) (span, float64, bool) {
 			return span{}, 0, false
 		}
 		s, more, ok := t.cborItem(nesting + 1)
-		return s, saved + more - min(3.9+math.Log2(float64(n)+1)*1.2, 66), ok
+		saved += more - min(3.9+math.Log2(float64(n)+1)*1.2, 66)
+		const assigned = 1 << 16 // Larger ones are anybody's.
+		if n >= assigned && ok {
+			tag, _ := integer(n, false, size-1)
+			tag.name, s.name = "tag", "tagged"
+			s = span{sub: []span{tag, s}, nested: true, raw: t.at - from}
+		}
+		return s, saved, ok
 	}
 	return cborSimple(n, size, saved)
 }

@@ -261,7 +261,8 @@ func integer(n uint64, negative bool, raw int) (span, float64) {
 // float makes the span of a floating-point number of 2, 4 or 8 bytes.
 func float(f float64, raw int) span {
 	s := span{digits: true, float: true, real: f, raw: raw, kind: KindToken}
-	if raw < 8 || plausibleFloat(f) {
+	const halfSize, doubleSize = 2, 8
+	if raw == halfSize || plausibleFloat(f) || raw < doubleSize && (math.IsInf(f, 0) || math.Float64bits(f) == math.Float64bits(float64(float32(math.NaN())))) {
 		s.kind = KindNumber
 	}
 	return s

@@ -244,6 +244,11 @@ func fixed32(b []byte) (s span, saved float64, size int) {
 		s, _ = integer(uint64(v), false, size)
 		return s, 32 - 1 - fewBits - costFixed, size
 	}
+	// Small ones and times are no floats.
+	if v < 1<<24 || v >= firstSecond && v < lastSecond {
+		s, _ = integer(uint64(v), false, size)
+		return s, -1 - costFixed, size
+	}
 	return float(float64(math.Float32frombits(v)), size), -1 - costFixed, size
 }
 

@@ -86,7 +86,8 @@ func (p *peeler) cookies(header string) []Part {
 
 // Lookup returns what a DNS question told: one part, whose children are the
 // name's labels, leftmost first. Labels are also opened joined together where
-// only that gives something to read, since a label holds at most 63 bytes.
+// only that gives something to read, or shows that there is nothing, since a label
+// holds at most 63 bytes.
 func Lookup(l capture.Lookup) []Part {
 	p := newPeeler()
 	defer p.done()
@@ -130,5 +131,22 @@ func (p *peeler) chunked(labels [][]byte, from int) int {
 			return end
 		}
 	}
-	return from + 1
+	return max(from+1, random(labels, from))
+}
+
+// random returns the end of a run of shorter labels of one length, with a shorter
+// last one, that look random together though each may look like an abbreviation.
+func random(labels [][]byte, from int) int {
+	const least, longest, most = 4, 15, 40
+	to := from + 1
+	if len(labels[from]) > longest {
+		return 0
+	}
+	for to < len(labels) && to-from < most && len(labels[from]) >= least && len(labels[to]) == len(labels[from]) {
+		to++
+	}
+	if word := bytes.Join(labels[from:to], nil); to == from+1 || len(word) < longWord || len(randomStretches(word)) == 0 && len(codeRuns(word)) == 0 {
+		return 0
+	}
+	return to
 }

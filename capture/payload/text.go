@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -123,6 +124,11 @@ const (
 )
 
 func kindOfNumber(b []byte) Kind {
+	// A whole number as large as a random one tells a phone apart; the largest of
+	// a type stand for none.
+	if n, err := strconv.ParseUint(string(bytes.TrimLeft(b, "+-")), 10, 64); err == nil && !plausible(n) && n != math.MaxUint64 && n != math.MaxInt64 {
+		return KindToken
+	}
 	digits := 0
 	for _, c := range b {
 		if c >= '0' && c <= '9' && (digits > 0 || c != '0') {

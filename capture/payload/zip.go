@@ -157,23 +157,54 @@ func zip64Size(extra []byte) (size uint64) {
 }
 
 // plainExtra is true for extra fields that hold times, owners and sizes of the
-// lengths that these have.
+// lengths and values that these have.
 func plainExtra(extra []byte) bool {
 	plain := true
 	return zipExtra(extra, func(id uint16, value []byte) {
 		most := map[uint16]int{
-			1:      28, // sizes beyond four bytes
-			0x000a: 32, // NTFS times
 			0x5455: 13, // Unix times
 			0x5855: 12,
 			0x7855: 4, // Unix owners
-			0x7875: 15,
+			0x7875: 11,
 			0xcafe: 0, // "this is a jar"
 			0xd935: 2, // Android's alignment, which may be padded with zeros
 		}
 		limit, known := most[id]
-		plain = plain && known && len(bytes.TrimRight(value, "\x00")) <= limit
+		switch id {
+		case 1:
+			plain = plain && plainSizes(value)
+		case 0x000a:
+			plain = plain && plainTimes(value)
+		default:
+			plain = plain && known && len(bytes.TrimRight(value, "\x00")) <= limit
+		}
 	}) && plain
+}
+
+// plainSizes is true for sizes and places of eight bytes, with the number of a
+// disk behind them.
+func plainSizes(value []byte) bool {
+	for ; len(value) >= 8; value = value[8:] {
+		if binary.LittleEndian.Uint64(value) >= 1<<48 {
+			return false
+		}
+	}
+	return len(value) == 0 || len(value) == 4 && binary.LittleEndian.Uint32(value) < 1<<8
+}
+
+// plainTimes is true for the three times of NTFS, which count tenths of
+// microseconds since 1601, from 1980 to 2100.
+func plainTimes(value []byte) bool {
+	const first, last, length = 119_600_064_000_000_000, 157_800_000_000_000_000, 32
+	if len(value) != length || binary.LittleEndian.Uint32(value) != 0 || binary.LittleEndian.Uint32(value[4:]) != 24<<16|1 {
+		return false
+	}
+	for at := 8; at < length; at += 8 {
+		if n := binary.LittleEndian.Uint64(value[at:]); n != 0 && (n < first || n > last) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *peeler) zipFile(n *Node, e zipEntry, depth int) {
@@ -182,6 +213,11 @@ func (p *peeler) zipFile(n *Node, e zipEntry, depth int) {
 	}
 	if len(e.extra) > 0 && !plainExtra(e.extra) {
 		n.Children = append(n.Children, p.peel("zip-extra", e.extra, depth+1))
+	}
+	if e.method == 0 && e.missing == 0 && e.flags&(zipEncrypted|zipDescriptor) == 0 && crc32.ChecksumIEEE(e.data) != e.crc {
+		sum := p.node("zip-sum", binary.LittleEndian.AppendUint32(nil, e.crc)) // That of something else.
+		sum.Kind = KindOpaque
+		n.Children = append(n.Children, sum)
 	}
 	step := "zip:?"
 	if isText(e.name) {
