@@ -60,6 +60,7 @@ func NewFinder(canaries []Canary, salts ...Salt) *Finder {
 	f.digests.build()
 	f.text, f.xor = newIndex(append(text, f.digests.asciiPatterns()...), foldedWindow), newIndex(xor, xorWindow)
 	f.windows = newWindowFilter(&f.text, &f.xor)
+	f.text.widen() // Differences may stop at the case of a letter.
 	return f
 }
 

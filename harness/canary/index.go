@@ -14,6 +14,7 @@ import (
 // second place of the text need be looked at.
 type index struct {
 	patterns []pattern
+	wide     bool    // entries have wide windows
 	entries  []entry // by window
 	// slots leads from a window to its first entry.
 	slots []slot
@@ -24,6 +25,8 @@ type index struct {
 // An entry says that a window may belong to a pattern that begins at it, or
 // one byte before.
 type entry struct {
+	// window serves to sort; later it is the pattern's beginning as wideWindow
+	// has it, where the text must have just that.
 	window  uint64
 	pattern int32
 	before  int32
@@ -50,6 +53,9 @@ const (
 
 // foldedWindow is the first bytes of eight, letters in lower case.
 func foldedWindow(v uint64) uint64 { return (v | foldMask) & windowMask }
+
+// wideWindow is foldedWindow of the shortest pattern.
+func wideWindow(v uint64) uint64 { return (v | foldMask) & (1<<(8*patternBytes) - 1) }
 
 // xorWindow is the differences of neighbours among the first bytes of eight.
 func xorWindow(v uint64) uint64 { return (v ^ v>>8) & xorMask }
@@ -99,7 +105,11 @@ func newIndex(patterns []pattern, window func(uint64) uint64) index {
 // know a window there. The differences of neighbours, but for the case of letters,
 // are the same for a text and for it under any byte, so they are asked first, for
 // all indexes at once.
-type windowFilter struct{ differences, windows filter }
+type windowFilter struct {
+	differences, windows filter
+	// crowded is true for so many windows that the differences tell little.
+	crowded bool
+}
 
 func newWindowFilter(indexes ...*index) windowFilter {
 	windows := 0
@@ -107,16 +117,32 @@ func newWindowFilter(indexes ...*index) windowFilter {
 		windows += len(x.entries)
 	}
 	size := bits.Len(uint(windows)) //nolint:gosec // A count.
-	f := windowFilter{newFilter(size), newFilter(size)}
+	const crowd = 14
+	f := windowFilter{windows: newFilter(size), crowded: size > crowd}
+	if !f.crowded {
+		f.differences = newFilter(size)
+	}
 	for _, x := range indexes {
 		for i := range x.entries {
 			e := &x.entries[i]
 			p := &x.patterns[e.pattern]
 			f.windows.add(e.window)
-			f.differences.add(caselessWindow(load(p.key[int(p.head)+int(e.before):])))
+			if !f.crowded {
+				f.differences.add(caselessWindow(load(p.key[int(p.head)+int(e.before):])))
+			}
 		}
 	}
 	return f
+}
+
+// widen writes the wide windows into the entries, which saves looking at most of
+// the patterns.
+func (x *index) widen() {
+	x.wide = true
+	for i := range x.entries {
+		p := &x.patterns[x.entries[i].pattern]
+		x.entries[i].window = wideWindow(load(p.key[p.head:]))
+	}
 }
 
 // of returns what may begin with a window, or one byte before it.
@@ -153,8 +179,11 @@ func (f *Finder) scan(b []byte, found func(hit)) {
 // keep a core's multipliers busy, which one at a time does not; scanRaw does the
 // same.
 func (f *Finder) scanWindows(b []byte, found func(hit)) {
-	filter := f.windows.differences
 	i := 0
+	if f.windows.crowded {
+		i = f.scanCrowded(b, found)
+	}
+	filter := f.windows.differences
 	for ; i+16 <= len(b); i += 4 * stride {
 		q := b[i : i+16 : i+16]
 		any := filter.maybe(caselessWindow(binary.LittleEndian.Uint64(q)))
@@ -173,6 +202,31 @@ func (f *Finder) scanWindows(b []byte, found func(hit)) {
 	}
 }
 
+// scanCrowded is scanWindows for very many windows, but for the end of b, from
+// which it returns.
+func (f *Finder) scanCrowded(b []byte, found func(hit)) int {
+	filter := f.windows.windows
+	i := 0
+	for ; i+16 <= len(b); i += 4 * stride {
+		q := b[i : i+16 : i+16]
+		v := binary.LittleEndian.Uint64(q)
+		any := filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[2:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[4:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		v = binary.LittleEndian.Uint64(q[6:])
+		any |= filter.maybe(foldedWindow(v)) | filter.maybe(xorWindow(v))
+		if any != 0 {
+			f.lookupAt(b, i, found)
+			f.lookupAt(b, i+2, found)
+			f.lookupAt(b, i+4, found)
+			f.lookupAt(b, i+6, found)
+		}
+	}
+	return i
+}
+
 // lookupAt looks for what may begin at b[i] or one byte before.
 func (f *Finder) lookupAt(b []byte, i int, found func(hit)) {
 	v := load(b[i:])
@@ -186,11 +240,11 @@ func (f *Finder) lookupAt(b []byte, i int, found func(hit)) {
 
 func (f *Finder) lookup(x *index, b []byte, i int, w uint64, found func(hit)) {
 	for _, e := range x.of(w) {
-		p := &x.patterns[e.pattern]
 		at := i - int(e.before)
-		if at < 0 {
+		if at < 0 || x.wide && wideWindow(load(b[at:])) != e.window {
 			continue
 		}
+		p := &x.patterns[e.pattern]
 		if h, ok := p.verify(&f.terms[p.canary], b, at); ok {
 			h.canary = p.canary
 			found(h)
