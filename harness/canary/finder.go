@@ -52,8 +52,9 @@ func NewFinder(canaries []Canary, salts ...Salt) *Finder {
 		f.terms = append(f.terms, t)
 		hashes.plain(at, spellings[i])
 	}
+	limit := saltedLimits(canaries)
 	for _, i := range newestFirst(canaries) {
-		if !hashes.salted(int32(i), spellings[i]) { //nolint:gosec // As above.
+		if !hashes.salted(int32(i), spellings[i], limit(canaries[i])) { //nolint:gosec // As above.
 			f.unsalted++
 		}
 	}

@@ -47,9 +47,13 @@ var hashings = []hashing{
 const digestBytes = 8
 
 // maxSalted bounds the salted hashes of one finder, at some 40 bytes each: enough
-// for the terms of a trial of forty and its identifiers. Older terms were searched with the
-// salts of their own time.
-const maxSalted = 1 << 18
+// for a trial of twenty pairs over fifteen hours, with two terms in each window and
+// fourteen identifiers. Terms of earlier days were searched with the salts of their
+// own time, and are salted only as far as there is room for maxSaltedOld.
+const (
+	maxSalted    = 1 << 21
+	maxSaltedOld = 1 << 18
+)
 
 // A spelling is one way to write a text before it is hashed, and how many
 // characters of the canary it tells.
@@ -165,14 +169,14 @@ const saltedTexts = 2
 
 // salted enters the digests of the likeliest spellings with every salt before
 // and after, and keyed by it. It returns false, and enters nothing, where the
-// table has no room for them.
-func (h *hasher) salted(canary int32, spellings []spelling) bool {
+// table would have more than limit digests.
+func (h *hasher) salted(canary int32, spellings []spelling, limit int) bool {
 	spellings = spellings[:min(len(spellings), saltedTexts)]
 	need := 0
 	for _, keyed := range h.keyed {
 		need += len(spellings) * len(keyed) * (1 + 2*len(separators))
 	}
-	if len(h.table.all)+need > maxSalted {
+	if len(h.table.all)+need > limit {
 		return false
 	}
 	var text []byte
@@ -223,6 +227,23 @@ func newestFirst(canaries []Canary) []int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return age(canaries[b]).Compare(age(canaries[a])) })
 	return order
+}
+
+// saltedLimits say how many digests there may be once a canary's are salted. The
+// terms of one trial are minted within MaxHours.
+func saltedLimits(canaries []Canary) func(Canary) int {
+	var newest time.Time
+	for _, c := range canaries {
+		if c.Minted.After(newest) {
+			newest = c.Minted
+		}
+	}
+	return func(c Canary) int {
+		if !c.Minted.IsZero() && newest.Sub(c.Minted) > MaxHours*time.Hour {
+			return maxSaltedOld
+		}
+		return maxSalted
+	}
 }
 
 // shadowed is true for a hit on a part of a hash of which the beginning was

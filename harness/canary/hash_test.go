@@ -219,7 +219,7 @@ func TestTheOldestTermsLoseTheirSaltsFirst(t *testing.T) {
 	start := time.Date(2020, 5, 4, 0, 0, 0, 0, time.UTC)
 	for i := range 200 {
 		c, _ := canary.Mint(r, "query")
-		c.Minted = start.Add(time.Duration(i) * time.Minute)
+		c.Minted = start.Add(time.Duration(i) * time.Hour)
 		all = append(all, c)
 	}
 	finder := canary.NewFinder(all, canary.Salts(facts)...)
