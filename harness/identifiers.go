@@ -26,8 +26,8 @@ var identifierReads = []struct{ name, script string }{
 	{"IMEI", "getprop ro.ril.miui.imei0"},
 	{"IMEI", "getprop ro.ril.oem.imei"},
 	{"IMEI", "getprop persist.radio.imei"},
-	{"second IMEI", "getprop ro.ril.miui.imei1"},
-	{"second IMEI", "getprop ro.ril.oem.imei2"},
+	{"IMEI", "getprop ro.ril.miui.imei1"},
+	{"IMEI", "getprop ro.ril.oem.imei2"},
 }
 
 // shortestIdentifier is how long an identifier must be, in characters: shorter
@@ -47,11 +47,16 @@ func (p *Phone) identifiers(ctx context.Context) ([]canary.Canary, error) {
 		}
 		value := strings.TrimSpace(string(res.Stdout))
 		c := canary.Canary{ID: identifierPrefix + q.name, Field: q.name, Term: value, Serial: p.Device.Serial()}
-		if res.Exit == 0 && tellsApart(value) && !slices.ContainsFunc(out, func(d canary.Canary) bool {
-			return d.ID == c.ID || strings.EqualFold(d.Term, c.Term)
-		}) {
-			out = append(out, c)
+		if res.Exit != 0 || !tellsApart(value) || slices.ContainsFunc(out, func(d canary.Canary) bool { return strings.EqualFold(d.Term, c.Term) }) {
+			continue
 		}
+		// A phone of two SIM cards has two IMEIs, and no property has the same one on
+		// every build.
+		for n := 2; slices.ContainsFunc(out, func(d canary.Canary) bool { return d.ID == c.ID }); n++ {
+			c.Field = fmt.Sprintf("%s %d", q.name, n)
+			c.ID = identifierPrefix + c.Field
+		}
+		out = append(out, c)
 	}
 	return withShams(out, rand.New(rand.NewPCG(p.Seed, hash(p.Device.Serial()+"shams")))), nil //nolint:gosec // A sham must be like the identifier, not secret.
 }

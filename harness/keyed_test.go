@@ -67,7 +67,7 @@ func (w *world) typings(o *harness.Observation, place int) {
 func (w *world) after(o *harness.Observation, place string, talk func(words string, n int) string) {
 	for n, ty := range o.Typings {
 		i := slices.IndexFunc(o.Canaries, func(c canary.Canary) bool { return c.ID == ty.Canary })
-		w.send(ty.At.Add(300*time.Millisecond), "POST", place, "application/json", []byte(`{"status":"ok","d":"`+talk(o.Canaries[i].Term, n)+`"}`))
+		w.send(ty.At.Add(300*time.Millisecond), "POST", strings.Replace(place, "%d", fmt.Sprint(n), 1), "application/json", []byte(`{"status":"ok","d":"`+talk(o.Canaries[i].Term, n)+`"}`))
 	}
 }
 
@@ -127,7 +127,7 @@ func TestKeyed(t *testing.T) {
 		"an HMAC with the switch off":          {3, off, keyedPlace, hash, true, true},
 		"an HMAC in either position":           {1, every, keyedPlace, hash, true, true},
 		"an HMAC with the switch on":           {3, func(o *harness.Observation) bool { return o.Arm == harness.On }, keyedPlace, hash, true, false},
-		"an HMAC at an address with a number":  {3, off, "https://telemetry.unlisted.example/v1/17/x", hash, true, true},
+		"an HMAC at an address with a number":  {3, off, "https://telemetry.unlisted.example/v1/1%d/x", hash, true, true},
 		"an HMAC in one window":                {1, off, keyedPlace, hash, false, false},
 		"an encryption with a nonce":           {3, every, keyedPlace, fresh, false, false},
 		"a token that never changes":           {3, every, keyedPlace, func(string, int) string { return underKey("") }, false, false},
