@@ -46,7 +46,7 @@ func (r *request) adjust() []Event {
 			e.Type = TypeConsent
 		}
 		if token := f.values["event_token"]; token != "" {
-			e.Name = token
+			e.Name, e.Type = token, kind // An event, under whatever address.
 		}
 		for _, name := range []string{"callback_params", "partner_params", "params"} {
 			inner := objects([]byte(f.values[name]))

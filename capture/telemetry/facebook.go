@@ -103,6 +103,7 @@ func facebookEvents(m map[string]any, app string, f field) []Event {
 			continue
 		}
 		e := like
+		e.Type = kind // Whatever else the activity asks for.
 		e.Name, e.Time = text(properties, "_eventName"), seconds(properties["_logTime"])
 		for key, v := range phone {
 			if _, ok := properties[key]; !ok {

@@ -111,7 +111,7 @@ func TestAdjust(t *testing.T) {
 		}
 	}
 	for path, kind := range map[string]string{"attribution": telemetry.TypeConfig, "gdpr_forget_device": telemetry.TypeConsent, "third_party_sharing": telemetry.TypeConsent} {
-		events := decode(post("https://app.adjust.com/"+path, adjustForm, "Content-Type", formType))
+		events := decode(post("https://app.adjust.com/"+path, strings.Replace(adjustForm, "event_token=ev1234&", "", 1), "Content-Type", formType))
 		if len(events) != 1 || events[0].Type != kind || events[0].Reports() {
 			t.Errorf("%s: %+v", path, events)
 		}
@@ -161,6 +161,26 @@ func TestPushRegistration(t *testing.T) {
 		events := telemetry.Stream(data)
 		if len(events) != 1 || !events[0].Opaque || events[0].Reason == "" {
 			t.Errorf("%s: %+v", name, events)
+		}
+	}
+}
+
+// An event is a report, whatever the request around it is called.
+func TestEventsUnderHarmlessNames(t *testing.T) {
+	for name, ex := range map[string]capture.Exchange{
+		"Facebook's question for a link": post("https://graph.facebook.com/v8.0/1234567890/activities",
+			strings.Replace(facebookJSON, "CUSTOM_APP_EVENTS", "DEFERRED_APP_LINK", 1), "Content-Type", "application/json"),
+		"Adjust's consent":     post("https://app.adjust.com/measurement_consent", adjustForm, "Content-Type", formType),
+		"Adjust's attribution": post("https://app.adjust.com/attribution", adjustForm, "Content-Type", formType),
+	} {
+		events := decode(ex)
+		if len(events) == 0 {
+			t.Errorf("%s: no event", name)
+		}
+		for _, e := range events {
+			if !e.Reports() {
+				t.Errorf("%s: %s of type %q reports nothing", name, e.Name, e.Type)
+			}
 		}
 	}
 }
