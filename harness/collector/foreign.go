@@ -51,7 +51,7 @@ const (
 	whyOption    = "it holds only under options, which are not understood"
 	whySignature = "its signature is no list of hosts"
 	whyNone      = "it has no network signature"
-	whyExcuse    = "it would excuse what the list that is built in calls a collector"
+	whyExcuse    = "it would excuse what the list that is built in, or another one, calls a collector"
 )
 
 // A By says of what a list is. Reason and Source go into every indicator.

@@ -34,8 +34,10 @@ func (p *parser) collectors(n *yaml.Node, f *Farm) {
 
 // addCollectors reads the farm's lists and adds them to the built-in one. A list
 // that cannot be read is an error: a run must not know fewer collectors than its
-// farm says.
+// farm says. What collects is added first, whatever the order of the files, so
+// that no list excuses what another calls a collector.
 func (r *Rig) addCollectors() error {
+	var excuses []func()
 	for _, path := range r.Farm.Collectors {
 		text, err := os.ReadFile(path) //nolint:gosec // The farm names it.
 		if err != nil {
@@ -47,11 +49,31 @@ func (r *Rig) addCollectors() error {
 		if err != nil {
 			return fmt.Errorf("rig: read collectors of %s: %w", r.Farm.Path, err)
 		}
-		more, added := r.Collectors.With(all)
-		r.Collectors = more
-		for _, line := range append(notes.Lines(), added.Lines()[1:]...) {
-			r.Lists = append(r.Lists, name+": "+line)
+		say := func(lines []string) {
+			for _, line := range lines {
+				r.Lists = append(r.Lists, name+": "+line)
+			}
 		}
+		add := func(entries []collector.Indicator) {
+			more, added := r.Collectors.With(entries)
+			r.Collectors = more
+			say(added.Lines()[1:])
+		}
+		var collects, others []collector.Indicator
+		for _, in := range all {
+			switch in.Purpose {
+			case collector.Collect, collector.Ads, collector.Push:
+				collects = append(collects, in)
+			case collector.PurposeUnknown, collector.Config, collector.Consent, collector.Connectivity, collector.Update:
+				others = append(others, in)
+			}
+		}
+		say(notes.Lines())
+		add(collects)
+		excuses = append(excuses, func() { add(others) })
+	}
+	for _, add := range excuses {
+		add()
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func TestAFarmsListsAddToTheBuiltInOne(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"filters.txt": "! trackers\n||metrics.example.org^\n||tracking.miui.com^\n||x.example.org^$script\n",
-		"own.txt":     "tracking.miui.com | /track/v4 | Somebody | config | it is harmless | a rumour\ntime.example.org | - | Example | update | asks for the time | our bench\n",
+		"own.txt":     "tracking.miui.com | /track/v4 | Somebody | config | it is harmless | a rumour\ntime.example.org | - | Example | update | asks for the time | our bench\nmetrics.example.org | /x | Example | config | it is harmless | a rumour\n",
 		"broken.txt":  "a.example.org | - | Org | spying | why | who\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -29,9 +29,13 @@ func TestAFarmsListsAddToTheBuiltInOne(t *testing.T) {
 		}
 		return rig.New(f)
 	}
-	r, err := open("collectors: [filters.txt, own.txt]\n")
+	// Whichever comes first, no list excuses what another calls a collector.
+	r, err := open("collectors: [own.txt, filters.txt]\n")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if in, _ := r.Collectors.Match("metrics.example.org", "/x"); in.Purpose != collector.Collect {
+		t.Errorf("a collector of one list is excused by another: %+v", in)
 	}
 	if in, ok := r.Collectors.Match("a.metrics.example.org", "/x"); !ok || in.Purpose != collector.Collect || !strings.HasPrefix(in.Source, "filters.txt, sha256:") {
 		t.Errorf("a host of a filter list is %+v", in)
@@ -43,7 +47,7 @@ func TestAFarmsListsAddToTheBuiltInOne(t *testing.T) {
 		t.Errorf("a collector that is built in is %+v", in)
 	}
 	said := strings.Join(r.Lists, "\n")
-	for _, words := range []string{"filters.txt: 2 of 3 rules", "under options", "own.txt: 2 of 2 rules", "would excuse", "tracking.miui.com/track/v4"} {
+	for _, words := range []string{"filters.txt: 2 of 3 rules", "under options", "own.txt: 3 of 3 rules", "2 left out: it would excuse"} {
 		if !strings.Contains(said, words) {
 			t.Errorf("%q is not said: %s", words, said)
 		}
