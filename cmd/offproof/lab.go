@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,13 +47,19 @@ prints the line for farm.yaml. Ctrl-C ends it. Ports below 1024 need root.`,
 					continue
 				}
 				addr, err := netip.ParseAddr(a.text)
-				if err != nil || !a.fits(addr) || addr.IsUnspecified() {
-					return fmt.Errorf("lab: %s %q is no such address; name one of this machine's in the phones' network, as `ip address` shows it", a.flag, a.text)
+				if err != nil || !a.fits(addr) || addr.IsUnspecified() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {
+					return fmt.Errorf("lab: %s %q is no such address that phones can reach; name one of this machine's in their network, as `ip address` shows it, and no loopback or link-local one", a.flag, a.text)
 				}
 				*a.to = addr
 			}
 			if !lab.V4.IsValid() && !lab.V6.IsValid() {
 				return errors.New("lab: name this machine's address in the phones' network: --ipv4, --ipv6 or both")
+			}
+			if strings.ContainsAny(name, "/:@ ") {
+				return fmt.Errorf("lab: --name %q must be a host name alone, such as lab.example, which phones' resolver knows", name)
+			}
+			if port == 0 {
+				return errors.New("lab: --port 0 is none that farm.yaml could name; leave it out for 80")
 			}
 			return serveLab(cmd.Context(), cmd.OutOrStdout(), lab, name, spikes.Port)
 		},

@@ -30,6 +30,10 @@ func TestLabAskedWrongly(t *testing.T) {
 		{[]string{"--ipv4", "2001:db8::1"}, "is no such address"},
 		{[]string{"--ipv6", "192.0.2.1"}, "is no such address"},
 		{[]string{"--ipv4", "0.0.0.0"}, "is no such address"},
+		{[]string{"--ipv4", "127.0.0.1"}, "that phones can reach"},
+		{[]string{"--ipv6", "fe80::1"}, "that phones can reach"},
+		{[]string{"--ipv4", "192.0.2.1", "--name", "http://lab.example/"}, "a host name alone"},
+		{[]string{"--ipv4", "192.0.2.1", "--port", "0"}, "leave it out for 80"},
 		{[]string{"--ipv4", "192.0.2.1"}, "is it an address of this machine"},
 	} {
 		out, errs, status := offproof(t, nil, append([]string{"lab"}, c.args...)...)

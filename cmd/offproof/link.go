@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,6 +38,9 @@ whose seal is broken is an error.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all [][]harness.Link
 			for _, dir := range args {
+				if _, err := os.Stat(filepath.Join(dir, "SHA256SUMS")); err != nil {
+					return fmt.Errorf("link: %s is no sealed RUN: %w; name directories of trials below the farm's evidence directory", dir, err)
+				}
 				if err := evidence.Verify(dir); err != nil {
 					return fmt.Errorf("link: %w", err)
 				}

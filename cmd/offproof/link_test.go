@@ -57,7 +57,7 @@ func TestLink(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(two, "finding.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{}, {root}, {one, two}} {
+	for _, args := range [][]string{{}, {root}, {filepath.Join(root, "missing")}, {one, two}} {
 		out, stderr, status := offproof(t, nil, append([]string{"link"}, args...)...)
 		if status != 2 || out != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%v: status %d, %q, %q", args, status, out, stderr)
