@@ -117,9 +117,15 @@ func countHex(b []byte) (digits, letters, changes int) {
 	return digits, letters, changes
 }
 
-func isHex(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
-}
+func isHex(c byte) bool { return hexBytes[c] }
+
+// hexBytes is a table, because codeRuns asks it of every byte of every text.
+var hexBytes = func() (is [256]bool) {
+	for _, c := range []byte("0123456789abcdefABCDEF") {
+		is[c] = true
+	}
+	return is
+}()
 
 // isUUID is true when b begins with the 8-4-4-4-12 form.
 func isUUID(b []byte) bool {

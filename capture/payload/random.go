@@ -41,14 +41,14 @@ const (
 //go:embed bigrams.txt
 var bigramData string
 
-var bigrams = readBigrams(bigramData)
+// bigramExcess is what a letter costs after another beyond typicalBits.
+var bigramExcess = readBigrams(bigramData)
 
-func readBigrams(data string) (table [27][26]float32) {
+func readBigrams(data string) (table [27][26]float64) {
 	for prev := range table {
 		for cur := range table[prev] {
-			table[prev][cur] = typicalBits
 			if i := prev*27 + cur; i < len(data) {
-				table[prev][cur] = float32(data[i]-'A') / 4
+				table[prev][cur] = float64(data[i]-'A')/4 - typicalBits
 			}
 		}
 	}
@@ -124,8 +124,7 @@ func (m *wordModel) excess(c byte) float64 {
 }
 
 func (m *wordModel) letterExcess(class charClass, letter int) float64 {
-	first := float64(bigrams[26][letter]) - typicalBits
-	next := float64(bigrams[m.letter][letter]) - typicalBits
+	first, next := bigramExcess[26][letter], bigramExcess[m.letter][letter]
 	var e float64
 	switch {
 	case m.prev == classDigit:
@@ -203,11 +202,12 @@ func randomStretches(text []byte) []stretch {
 }
 
 // wordByte is true for the bytes of which encoded words are made.
-func wordByte(c byte) bool {
-	switch charClasses[c] {
-	case classLower, classUpper, classDigit:
-		return true
-	case classOther, classCommon, classRare:
+func wordByte(c byte) bool { return wordBytes[c] }
+
+var wordBytes = func() (is [256]bool) {
+	for i := range is {
+		c := byte(i)
+		is[i] = isAlnum(c) || c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
 	}
-	return c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
-}
+	return is
+}()
