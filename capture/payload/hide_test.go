@@ -172,3 +172,25 @@ func TestShortLabels(t *testing.T) {
 		}
 	}
 }
+
+// Letters of another shape read as the words that they spell; wide marks alone
+// are how Chinese is written.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"ｋｏｒｖａｎｄｅｌ ｍｉｓｔｒｕｐｈ": "korvandel mistruph",
+		"𝐤𝐨𝐫𝐯𝐚𝐧𝐝𝐞𝐥 𝒎𝒊𝒔𝒕𝒓𝒖𝒑𝒉": "korvandel mistruph",
+		"ⓚⓞⓡⓥⓐⓝⓓⓔⓛ":          "korvandel",
+		"你好，世界！你好，世界！":       "你好，世界！你好，世界！",
+	} {
+		for _, body := range []string{value, `{"q":"` + value + `"}`} {
+			found := false
+			for l := range payload.Leaves([]payload.Part{{Where: "body", Root: payload.Peel([]byte(body), "")}}) {
+				found = found || l.Kind == payload.KindText && string(l.Value) == want
+			}
+			if !found {
+				t.Errorf("%s: no leaf says %q", body, want)
+			}
+		}
+	}
+}

@@ -75,6 +75,7 @@ func (p *peeler) text(n *Node, h hint, depth int) {
 	case p.form(n, b, false, depth):
 	case p.percent(n, depth):
 	case p.escapes(n, depth):
+	case p.shapes(n, depth):
 	default:
 		p.prose(n, depth)
 	}
