@@ -46,7 +46,7 @@ func (p *peeler) shapes(n *Node, depth int) bool {
 			continue
 		}
 		r, size := utf8.DecodeRune(n.Value[i:])
-		if c := shaped(r); c != 0 && isAlnum(byte(c)) { //nolint:gosec // ASCII.
+		if c := shaped(r); c != 0 && isAlnum(byte(c)) {
 			found++
 		}
 		i += size
