@@ -43,10 +43,10 @@ var keyed = simbrowser.Personality{
 	},
 }
 
-// TestKeyed: what depends on the words is found though nobody can read it, and is
+// keyedSearch: what depends on the words is found though nobody can read it, and is
 // named in the windows in which the switch was off.
-func TestKeyed(t *testing.T) {
-	t.Parallel()
+func keyedSearch(t *testing.T) {
+	t.Helper()
 	b := newBench(t, sim.PhoneConfig{Behaviour: &keyed})
 	trial, err := b.try(scenarios.KeyedSearch(browser.DuckDuckGo, harness.ModeIncognito))
 	if err != nil {
@@ -63,10 +63,10 @@ func TestKeyed(t *testing.T) {
 	}
 }
 
-// TestHonestKeyed: searching three times changes nothing for a phone that keeps
+// honestKeyedSearch: searching three times changes nothing for a phone that keeps
 // its promise.
-func TestHonestKeyed(t *testing.T) {
-	t.Parallel()
+func honestKeyedSearch(t *testing.T) {
+	t.Helper()
 	b := newBench(t, sim.PhoneConfig{Personality: "honest"})
 	trial, err := b.try(scenarios.KeyedSearch(browser.DuckDuckGo, harness.ModeIncognito))
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package capturetest_test
 
 import (
@@ -31,6 +33,8 @@ func TestLab(t *testing.T) {
 		{"QUIC is blocked", blockedQUIC},
 		{"QUIC is read by the key log", openedQUIC},
 		{"links across resets", linksAcrossResets},
+		{"an HMAC of the words", keyedSearch},
+		{"searching three times, honest", honestKeyedSearch},
 	}, 3) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
