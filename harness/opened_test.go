@@ -38,6 +38,10 @@ func TestOpenedConversations(t *testing.T) {
 		{"the padded packets of QUIC", func(w *world) { w.decrypted("quic", 4000) }, 0},
 		{"more than any handshake", func(w *world) { w.decrypted("tls", 30000) }, 20000},
 		{"it was not opened", func(w *world) { w.decrypted("tls", 3000).Visibility = capture.Metadata }, 1800},
+		{"no message came of it", func(w *world) {
+			w.decrypted("tls", 3000)
+			w.ev.Packets["tcpdump"].Exchanges = nil
+		}, 2400},
 		{"a part is missing", func(w *world) { w.decrypted("tls", 3000).SkippedBytes = 1 }, 1800},
 		{"its beginning was not seen", func(w *world) { w.decrypted("tls", 3000).Midstream = true }, 1800},
 		{"something in it is no message", func(w *world) {

@@ -156,7 +156,7 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	case upgraded:
 		// What follows a change of protocol was not read.
 		overhead = min(left, max(0, ip-sent))
-	case fl.packets && v.opened(fl):
+	case fl.packets && exchanges > 0 && v.opened(fl):
 		// IP and TCP headers are never payload; an acknowledgement of QUIC is.
 		headers := max(0, ip-sent)
 		if fl.App == "quic" {
