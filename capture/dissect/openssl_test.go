@@ -79,8 +79,8 @@ func (s *opensslServer) run(args ...string) {
 }
 
 // ask runs OpenSSL's client through a relay that shows the conversation to a made
-// capture. say is typed once the client runs, and the client has until it ends or
-// a moment has passed. It returns what the client says.
+// capture. say is typed once the client runs, which has to end by itself: when the
+// server closes, or when it is told Q. It returns what the client says.
 func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -116,7 +116,8 @@ func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
 		_, _ = ours.Close(), theirs.Close()
 		x.close()
 	}()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Second)
+	// OpenSSL's server sleeps a second for each key update that it reads.
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	client := exec.CommandContext(ctx, s.program, append([]string{"s_client", "-connect", ln.Addr().String(), "-servername", "peer.example", "-keylogfile", "keys"}, args...)...) //nolint:gosec // The test's own.
 	client.Dir = s.dir
@@ -135,7 +136,9 @@ func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
 		pause := time.NewTimer(300 * time.Millisecond)
 		<-pause.C
 	}
-	_ = client.Wait() // It ends with the server's reply, or by the clock.
+	if _ = client.Wait(); ctx.Err() != nil {
+		s.t.Fatalf("openssl s_client did not end: %s", out.String())
+	}
 	_ = input.Close()
 	_ = ln.Close()
 	<-relayed
@@ -203,9 +206,9 @@ func TestEarlyData(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "early"), []byte(early), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.ask(newWire(t), "x\n", "-sess_out", "session")
+	s.ask(newWire(t), "x\n\x00Q\n", "-sess_out", "session")
 	w := newWire(t)
-	if said := s.ask(w, "", "-sess_in", "session", "-early_data", "early"); !strings.Contains(said, "Early data was accepted") {
+	if said := s.ask(w, "Q\n", "-sess_in", "session", "-early_data", "early"); !strings.Contains(said, "Early data was accepted") {
 		t.Fatalf("openssl's server took no early data: %s", said)
 	}
 	c := s.read(w)
