@@ -1,3 +1,6 @@
+// Nothing here has two goroutines meet, and the race detector would make minutes
+// of it: TestPeelFromSeveralGoroutines is what it runs instead.
+
 //go:build !race
 
 package payload_test
@@ -5,11 +8,15 @@ package payload_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"io"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/snappy"
@@ -178,6 +185,81 @@ func BenchmarkBombs(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				payload.Peel(c.body, "")
+			}
+		})
+	}
+}
+
+// Bombs, alone, nested, many, and behind every decoder, must end at the stated
+// bounds, and what was cut must not pass for clean.
+func TestBombs(t *testing.T) {
+	big := bomb(t, 4*payload.MaxOutput)
+	small := bomb(t, 4<<20)
+	coded := base64.StdEncoding.EncodeToString(small)
+	nested := big
+	for range 5 {
+		nested = gzipped(t, nested)
+	}
+	shell := []byte("x")
+	for range 200 {
+		shell = gzipped(t, shell)
+	}
+	percent := "%41 word"
+	for range 60 {
+		percent = strings.ReplaceAll(percent, "%", "%25")
+	}
+	deep := `"x"`
+	for range 12 {
+		b, err := json.Marshal(map[string]string{"a": deep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		deep = string(b)
+	}
+	for name, c := range map[string]struct {
+		body string
+		cut  bool
+	}{
+		"one":              {string(big), true},
+		"nested":           {string(nested), true},
+		"many in a form":   {"a=" + strings.Repeat(url.QueryEscape(coded)+"&a=", 50), true},
+		"many in a list":   {`["` + strings.Repeat(coded+`","`, 50) + `"]`, true},
+		"200 shells":       {string(shell), true},
+		"percent 60 times": {percent, true},
+		"JSON in JSON":     {deep, false},
+		"many members":     {strings.Repeat(string(gzipped(t, []byte("x"))), 20_000), false},
+		"many fields":      {strings.Repeat("a=1&", 200_000), true},
+		"many elements":    {"[" + strings.Repeat("1,", 200_000) + "1]", true},
+		"many keys":        {"{" + strings.Repeat(`"a":1,`, 200_000) + `"b":1}`, true},
+		"many documents":   {strings.Repeat("{}\n", 100_000), true},
+		"many segments":    {"https://x.example" + strings.Repeat("/a", 200_000), true},
+		"many tokens":      {strings.Repeat("q9Zk3Lx0Vb7Rt and then some ", 100_000), true},
+		"many parts":       {strings.Repeat("--xx\r\nContent-Type: text/plain\r\n\r\nx\r\n", 100_000), true},
+		"deep list":        {strings.Repeat("[", 9000) + strings.Repeat("]", 9000), true},
+		"long keys":        {strings.Repeat(`{"`+strings.Repeat("k", 500)+`":`, 30) + strings.Repeat(`[1,2,3,4,5,6,7,8],`, 1) + "0" + strings.Repeat("}", 30), false},
+		"brackets":         {strings.Repeat("[", 1<<20), false},
+		"many parameters":  {"https://x.example/a?" + strings.Repeat("a=1&", 200_000), true},
+		"quotes":           {strings.Repeat(`"`, 1<<20), false},
+		"equals":           {strings.Repeat(`a=`, 1<<19), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			root := payload.Peel([]byte(c.body), "")
+			nodes, cut, bytesOut := 0, false, 0
+			for leaf := range payload.Walk(body(root)) {
+				nodes++
+				bytesOut += len(leaf.Value)
+				if leaf.Truncated && len(leaf.Children) == 0 {
+					cut = cut || leaf.Kind == payload.KindOpaque
+				}
+			}
+			t.Logf("%d bytes gave %d nodes of %d bytes in %v", len(c.body), nodes, bytesOut, time.Since(start))
+			// A little over the bound: the node that meets it is finished.
+			if nodes > payload.MaxNodes+100 {
+				t.Errorf("%d nodes", nodes)
+			}
+			if cut != c.cut {
+				t.Errorf("cut is %v, want %v", cut, c.cut)
 			}
 		})
 	}

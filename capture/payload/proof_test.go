@@ -1,3 +1,8 @@
+// Nothing here has two goroutines meet, and the race detector would make minutes
+// of it: TestPeelFromSeveralGoroutines is what it runs instead.
+
+//go:build !race
+
 package payload_test
 
 import (
@@ -14,17 +19,6 @@ import (
 
 	"github.com/offproof/offproof/capture/payload"
 )
-
-// opaqueBytes is how many bytes of a tree's leaves nobody could read.
-func opaqueBytes(root *payload.Node) int {
-	sum := 0
-	for leaf := range payload.Leaves(body(root)) {
-		if leaf.Kind == payload.KindOpaque {
-			sum += leaf.Size
-		}
-	}
-	return sum
-}
 
 // lost is true where a quarter of the bytes of a cipher text or more come out
 // as something other than opaque.

@@ -1,3 +1,8 @@
+// Nothing here has two goroutines meet, and the race detector would make minutes
+// of it: TestPeelFromSeveralGoroutines is what it runs instead.
+
+//go:build !race
+
 package payload_test
 
 import (

@@ -7,19 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/harness/canary"
-)
-
-const (
-	cleanVariable     = "OFFPROOF_CLEAN"      // all, to search all of the clean traffic
-	cleanSeedVariable = "OFFPROOF_CLEAN_SEED" // a number, that of the day unless given
 )
 
 // The clean traffic is a gigabyte in blocks, each made from its own number.
@@ -144,36 +135,4 @@ func cleanFinder(t testing.TB, least int) *canary.Finder {
 			return f
 		}
 	}
-}
-
-// A gigabyte of traffic without a canary shows none, whole or in part.
-func TestCleanTrafficShowsNothing(t *testing.T) {
-	seed, err := strconv.ParseUint(time.Now().UTC().Format("20060102"), 10, 64)
-	if text := os.Getenv(cleanSeedVariable); text != "" {
-		seed, err = strconv.ParseUint(text, 10, 64)
-	}
-	if err != nil {
-		t.Fatalf("%s: %v", cleanSeedVariable, err)
-	}
-	blocks := rand.New(rand.NewPCG(seed, 0)).Perm(cleanBlocks)
-	if os.Getenv(cleanVariable) != "all" {
-		blocks = blocks[:cleanSample]
-		t.Logf("%d of %d blocks, by %s=%d; all by %s=all", len(blocks), cleanBlocks, cleanSeedVariable, seed, cleanVariable)
-	}
-	words := vocabulary(source(22), 500)
-	finder := cleanFinder(t, 8000)
-	searched := 0
-	for n, block := range blocks {
-		b := clean(rand.New(rand.NewPCG(uint64(block), 23)), words)
-		searched += len(b)
-		found := finder.FindRaw(b)
-		// Opening a block takes thirty times as long as searching it.
-		if n%8 == 0 {
-			found = append(found, finder.Find(payload.Request(request(string(b), "User-Agent", "Mozilla/5.0 (Linux; Android 9)")))...)
-		}
-		for _, s := range found {
-			t.Errorf("block %d: %s of %q at %s %q: %q", block, s.Form, s.Canary.Term, s.Where, s.Path, s.Excerpt)
-		}
-	}
-	t.Logf("searched %d MB", searched>>20)
 }

@@ -15,12 +15,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/harness/canary"
 )
 
@@ -149,65 +147,4 @@ func outers() []wrapper {
 		pure("Sensors form", func(t testing.TB, s string) string { return "gzip=1&data_list=" + url.QueryEscape(b64(gzipped(t, s))) }),
 		wrapper{"JSON in JSON", true, func(t testing.TB, _ *rand.Rand, s string) string { return document(t, document(t, s)) }, nil},
 	)
-}
-
-// unproven are compressions that begin with no mark, of what is no readable text
-// of some length: nothing proves that they were opened as they were made.
-var unproven = []string{
-	"no dashes in deflate", "gzip in deflate", "UTF-16 in deflate", "raw bytes of a UUID in deflate", "UTF-16 in brotli and base64",
-}
-
-// unread is true when something in the body could not be read, so that it
-// cannot pass for clean.
-func unread(parts []payload.Part) bool {
-	for leaf := range payload.Leaves(parts) {
-		if leaf.Where == "body" && (leaf.Kind == payload.KindOpaque || leaf.Kind == payload.KindToken) {
-			return true
-		}
-	}
-	return false
-}
-
-// Each known encoding is found by itself and inside each outer one, in a request
-// that was opened as the judge opens it.
-func TestEveryDisguiseIsFoundInEveryOther(t *testing.T) {
-	r := source(61)
-	uuid := canary.Canary{ID: "identifier/uuid", Field: "uuid", Term: "0b5c2a7e-6d1f-4a3c-9b5e-1f2d3c4b5a69"}
-	_, shamTerm := canary.Mint(r, "query")
-	finder := canary.NewFinder([]canary.Canary{planted, uuid, shamTerm, canary.ShamOf(r, uuid)})
-	for _, c := range []canary.Canary{planted, uuid} {
-		known, left := 0, 0
-		for _, inner := range disguises() {
-			value := inner.send(t, c.Term)
-			if value == "" {
-				continue
-			}
-			known++
-			for _, outer := range outers() {
-				// Nothing sends bytes as text, or UTF-16 as if it were text.
-				if outer.text && (!utf8.ValidString(value) || inner.name == outer.name) {
-					continue
-				}
-				body := outer.wrap(t, r, value)
-				var seen []string
-				found := false
-				parts := payload.Request(request(body))
-				for _, s := range finder.Find(parts) {
-					if s.Canary.ID != c.ID {
-						t.Errorf("%s in %s: sighting of %q", inner.name, outer.name, s.Canary.Term)
-					}
-					found = found || s.Whole() && slices.Contains(inner.forms, s.Form)
-					seen = append(seen, s.Form+" at "+s.Path)
-				}
-				if !found && slices.Contains(unproven, inner.name+" in "+outer.name) && unread(parts) {
-					left++
-					continue
-				}
-				if !found {
-					t.Errorf("%s of %q in %s: seen %q\n%.200q", inner.name, c.Term, outer.name, seen, body)
-				}
-			}
-		}
-		t.Logf("%d encodings of %q in %d others; %d without a mark stay opaque", known, c.Term, len(outers()), left)
-	}
 }

@@ -13,9 +13,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf16"
 
@@ -273,4 +275,39 @@ func TestTermsThatCannotBeFoundAreLeftOut(t *testing.T) {
 			t.Errorf("%q: %+v", term, got)
 		}
 	}
+}
+
+// Observations of several phones are searched at once with one finder: each
+// search finds what it finds alone, and the table of leads is made once.
+func TestFinderInSeveralGoroutines(t *testing.T) {
+	t.Parallel()
+	finder := canary.NewFinder([]canary.Canary{planted})
+	var all [][]payload.Part
+	for _, d := range disguises() {
+		if value := d.send(t, planted.Term); value != "" {
+			all = append(all, payload.Request(request(value)))
+		}
+	}
+	sum := crc32.ChecksumIEEE([]byte(term))
+	all = append(all, payload.Request(request(fmt.Sprintf(`{"h":%d}`, sum))))
+	search := func(finder *canary.Finder, parts []payload.Part) string {
+		leads, chance := finder.Leads(parts)
+		return fmt.Sprint(finder.Find(parts), leads, chance)
+	}
+	var alone []string
+	for _, parts := range all {
+		alone = append(alone, search(canary.NewFinder([]canary.Canary{planted}), parts))
+	}
+	var group sync.WaitGroup
+	for from := range 4 {
+		group.Go(func() {
+			for i := range all {
+				at := (i + from*len(all)/4) % len(all)
+				if got := search(finder, all[at]); got != alone[at] {
+					t.Errorf("body %d, beside others: %s; alone: %s", at, got, alone[at])
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -9,10 +9,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/offproof/offproof/capture/payload"
 	"github.com/offproof/offproof/harness/canary"
@@ -62,50 +60,6 @@ var wrappers = []wrapper{
 		return mark + "\r\nContent-Disposition: form-data; name=\"file\"\r\nContent-Type: application/octet-stream\r\n\r\n" + v + "\r\n" + mark + "--\r\n"
 	}, []string{"multipart:file"}},
 	{"UTF-16", true, func(_ testing.TB, _ *rand.Rand, v string) string { return "\xff\xfe" + utf16le(v) }, []string{"utf16"}},
-}
-
-// Whatever the order in which encodings are put around a term, the finder
-// finds it, as plain, by exactly the path that undoes them.
-func TestRandomCompositionsAreFound(t *testing.T) {
-	r := source(11)
-	const rounds, deepest = 3000, 6
-	for round := range rounds {
-		c, sham := canary.Mint(r, "query")
-		value := "typed in the bar: " + c.Term
-		if r.IntN(2) == 0 {
-			value = c.Term
-		}
-		var steps, names []string
-		last := ""
-		for range 1 + r.IntN(deepest) {
-			w := wrappers[r.IntN(len(wrappers))]
-			// An encoding in itself twice is covered by name elsewhere; percent
-			// within percent is peeled together with a form's own.
-			if w.text && !utf8.ValidString(value) || w.name == last || len(value) > 1<<16 {
-				continue
-			}
-			last = w.name
-			value = w.wrap(t, r, value)
-			steps = append(slices.Clone(w.steps), steps...)
-			names = append(names, w.name)
-		}
-		path := strings.Join(steps, " > ")
-		found := false
-		var seen []string
-		for _, s := range canary.NewFinder([]canary.Canary{sham, c}).Find(payload.Request(request(value))) {
-			if s.Canary != c {
-				t.Fatalf("round %d: a sham was seen: %+v", round, s)
-			}
-			found = found || s.Form == canary.Plain && s.Where == "body" && s.Path == path
-			seen = append(seen, s.Form+" at "+s.Path)
-		}
-		if !found {
-			t.Errorf("round %d: %q in %q: not at %q, seen %q\n%.300q", round, c.Term, names, path, seen, value)
-			if t.Failed() && round > 200 {
-				return
-			}
-		}
-	}
 }
 
 func FuzzFind(f *testing.F) {
