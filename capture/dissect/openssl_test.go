@@ -52,7 +52,7 @@ func newOpenSSL(t *testing.T, args ...string) *opensslServer {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	})
-	limit := time.NewTimer(10 * time.Second)
+	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -78,10 +78,45 @@ func (s *opensslServer) run(args ...string) {
 	}
 }
 
+// A typed line is one that OpenSSL's client reads by itself: a command is one only
+// where its letter comes first in a read. The next line waits until done says that
+// this one has had its effect, given what the client has said so far.
+type typed struct {
+	text string
+	done func(said string) bool
+}
+
+// keyUpdates are the words for key updates, k for the client's keys and K for those
+// of both ends, and then a request.
+func keyUpdates(request, commands string) (lines []typed) {
+	for i, c := range commands {
+		lines = append(lines, typed{string(c) + "\n", func(said string) bool { return strings.Count(said, "KEYUPDATE") > i }})
+	}
+	return append(lines, typed{text: request})
+}
+
+// heard keeps what a program says, for those who wait for a word of it.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(b)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
+}
+
 // ask runs OpenSSL's client through a relay that shows the conversation to a made
-// capture. say is typed once the client runs, which has to end by itself: when the
-// server closes, or when it is told Q. It returns what the client says.
-func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
+// capture. The lines are typed one by one, and the client has to end by itself: when
+// the server closes, or when it is told Q. It returns what the client says.
+func (s *opensslServer) ask(w *wire, say []typed, args ...string) (said string) {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,7 +152,7 @@ func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
 		x.close()
 	}()
 	// OpenSSL's server sleeps a second for each key update that it reads.
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 	defer cancel()
 	client := exec.CommandContext(ctx, s.program, append([]string{"s_client", "-connect", ln.Addr().String(), "-servername", "peer.example", "-keylogfile", "keys"}, args...)...) //nolint:gosec // The test's own.
 	client.Dir = s.dir
@@ -125,16 +160,21 @@ func (s *opensslServer) ask(w *wire, say string, args ...string) (said string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var out bytes.Buffer
+	var out heard
 	client.Stdout, client.Stderr = &out, &out
 	if err := client.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for line := range strings.SplitAfterSeq(say, "\x00") {
-		// A command is a read of its own.
-		_, _ = io.WriteString(input, strings.TrimSuffix(line, "\x00"))
-		pause := time.NewTimer(300 * time.Millisecond)
-		<-pause.C
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, line := range say {
+		_, _ = io.WriteString(input, line.text)
+		for line.done != nil && !line.done(out.String()) && ctx.Err() == nil {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
 	}
 	if _ = client.Wait(); ctx.Err() != nil {
 		s.t.Fatalf("openssl s_client did not end: %s", out.String())
@@ -168,25 +208,25 @@ func TestDecryptionOfOpenSSL(t *testing.T) {
 	const get = "GET /file HTTP/1.0\r\nHost: peer.example\r\nX-Planted: planted words\r\n\r\n"
 	s := newOpenSSL(t, "-WWW")
 	for name, c := range map[string]struct {
-		say  string
-		args []string
+		updates string // commands of OpenSSL's client
+		args    []string
 	}{
-		"AES-256 of TLS 1.3":         {get, []string{"-ciphersuites", "TLS_AES_256_GCM_SHA384"}},
-		"ChaCha20 of TLS 1.3":        {get, []string{"-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"}},
-		"the client's keys change":   {"k\n\x00" + get, nil},
-		"both ends' keys change":     {"K\n\x00" + get, nil},
-		"they change again":          {"K\n\x00k\n\x00" + get, nil},
-		"encrypt-then-MAC, SHA-256":  {get, []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA256"}},
-		"encrypt-then-MAC, SHA-384":  {get, []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES256-SHA384"}},
-		"encrypt-then-MAC, no ECDHE": {get, []string{"-tls1_2", "-cipher", "AES256-SHA"}},
-		"ChaCha20 of TLS 1.2":        {get, []string{"-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"}},
+		"AES-256 of TLS 1.3":         {"", []string{"-ciphersuites", "TLS_AES_256_GCM_SHA384"}},
+		"ChaCha20 of TLS 1.3":        {"", []string{"-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"}},
+		"the client's keys change":   {"k", nil},
+		"both ends' keys change":     {"K", nil},
+		"they change again":          {"Kk", nil},
+		"encrypt-then-MAC, SHA-256":  {"", []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA256"}},
+		"encrypt-then-MAC, SHA-384":  {"", []string{"-tls1_2", "-cipher", "ECDHE-RSA-AES256-SHA384"}},
+		"encrypt-then-MAC, no ECDHE": {"", []string{"-tls1_2", "-cipher", "AES256-SHA"}},
+		"ChaCha20 of TLS 1.2":        {"", []string{"-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
 			w := newWire(t)
-			said := s.ask(w, c.say, c.args...)
-			if updates := strings.Count(strings.ToUpper(c.say), "K\n\x00"); strings.Count(said, "KEYUPDATE") != updates {
-				t.Fatalf("openssl made %d key updates, want %d: %s", strings.Count(said, "KEYUPDATE"), updates, said)
+			said := s.ask(w, keyUpdates(get, c.updates), c.args...)
+			if got := strings.Count(said, "KEYUPDATE"); got != len(c.updates) {
+				t.Fatalf("openssl made %d key updates, want %d: %s", got, len(c.updates), said)
 			}
 			got := s.read(w)
 			if len(got.Exchanges) != 1 || len(got.Health.Problems) > 0 {
@@ -206,9 +246,14 @@ func TestEarlyData(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "early"), []byte(early), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.ask(newWire(t), "x\n\x00Q\n", "-sess_out", "session")
+	// The session comes after the handshake, and the client writes it down at once.
+	written := func(string) bool {
+		b, err := os.ReadFile(filepath.Join(s.dir, "session"))
+		return err == nil && len(b) > 0
+	}
+	s.ask(newWire(t), []typed{{"x\n", written}, {text: "Q\n"}}, "-sess_out", "session")
 	w := newWire(t)
-	if said := s.ask(w, "Q\n", "-sess_in", "session", "-early_data", "early"); !strings.Contains(said, "Early data was accepted") {
+	if said := s.ask(w, []typed{{text: "Q\n"}}, "-sess_in", "session", "-early_data", "early"); !strings.Contains(said, "Early data was accepted") {
 		t.Fatalf("openssl's server took no early data: %s", said)
 	}
 	c := s.read(w)
