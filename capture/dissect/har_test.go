@@ -177,28 +177,3 @@ func TestDamagedHAR(t *testing.T) {
 		}
 	}
 }
-
-// TestHARValueIsBounded has one text that never ends.
-func TestHARValueIsBounded(t *testing.T) {
-	r := &endless{head: strings.NewReader(`{"log":{"entries":[{"request":{"url":"`)}
-	got, err := dissect.ReadHAR(r)
-	if err != nil || !got.Health.Truncated || r.n > 80<<20 {
-		t.Errorf("%v after %d bytes: %+v", err, r.n, got)
-	}
-}
-
-type endless struct {
-	head *strings.Reader
-	n    int
-}
-
-func (e *endless) Read(b []byte) (int, error) {
-	if e.head.Len() > 0 {
-		return e.head.Read(b)
-	}
-	for i := range b {
-		b[i] = 'a'
-	}
-	e.n += len(b)
-	return len(b), nil
-}
