@@ -33,10 +33,6 @@ const (
 	lookupTries    = 3
 )
 
-// ntpPacket is the payload of an NTP question without extensions, whose fields
-// are fixed (RFC 5905). A few of them from a system process ask for the time.
-const ntpPacket = 48
-
 // account puts every byte of the observation's stretch into a class, and notes
 // contacts and what is out of scope.
 func (v *view) account(o *Observation, f *Finding, doubts *[]string) {
@@ -111,7 +107,7 @@ func (v *view) accountFlow(o *Observation, f *Finding, fl *flow, ms []*message, 
 	case fl.local:
 		acc.add(ClassOverhead, ip, scope, fl.host)
 		return nil
-	case fl.packets && fl.Proto == capture.UDP && fl.Server.Port() == 123 && sent%ntpPacket == 0 && sent <= 8*ntpPacket && !fl.sender.claimed:
+	case v.asked[fl] && !fl.sender.claimed:
 		acc.add(ClassUnderstood, ip, scope, fl.host)
 		return nil
 	}

@@ -28,6 +28,8 @@ type view struct {
 	messages []message
 	// unread are the conversations of which a part is no message that anybody reads.
 	unread map[*flow]bool
+	// asked are the conversations that ask for the time and say nothing else.
+	asked map[*flow]bool
 	// shams are the forms in which a term was seen that nobody typed.
 	shams map[string]bool
 	// unsalted is how many terms are searched for without salted hashes, the
@@ -121,7 +123,8 @@ type message struct {
 	hits   []canary.Sighting
 	// instrument is true for a beacon, raw for the beginning of a conversation in a
 	// protocol that nobody reads: it is searched, and its bytes stay unread.
-	instrument, raw bool
+	// greeting is true for raw words of a handshake, which leave nothing unread.
+	instrument, raw, greeting bool
 	// lost is true when the flow that carried it was not recorded, unsent when
 	// nobody saw the request's end, so that to is only a bound.
 	lost, unsent bool
@@ -155,7 +158,7 @@ func (m *message) url() string {
 
 // newView reads the evidence that all these observations share.
 func newView(all []*Observation, list *collector.List) *view {
-	v := &view{list: list, all: all, shams: map[string]bool{}, unread: map[*flow]bool{}, stamps: map[string]time.Duration{}, handed: map[[3]string]time.Time{}}
+	v := &view{list: list, all: all, shams: map[string]bool{}, unread: map[*flow]bool{}, asked: map[*flow]bool{}, stamps: map[string]time.Duration{}, handed: map[[3]string]time.Time{}}
 	if len(all) == 0 || all[0].evidence == nil {
 		return v
 	}
@@ -346,7 +349,7 @@ func newView(all []*Observation, list *collector.List) *view {
 		}
 		for _, u := range c.Unread {
 			m := message{raw: true}
-			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.lost || m.flow.local || m.flow.adb {
+			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.lost || m.flow.adb {
 				continue
 			}
 			m.host = m.flow.host
@@ -366,10 +369,14 @@ func newView(all []*Observation, list *collector.List) *view {
 			v.message(m, finder, beacons)
 		}
 	}
+	for _, g := range v.greetings() {
+		v.message(g, finder, beacons)
+	}
 	v.searchCopies()
 	for i := range v.messages {
-		if m := &v.messages[i]; m.raw {
+		if m := &v.messages[i]; m.raw && !m.greeting {
 			v.unread[m.flow] = true
+			v.asked[m.flow] = m.ex != nil && m.flow.asksTime(m.ex.RequestBody)
 		}
 	}
 	slices.SortStableFunc(v.messages, func(a, b message) int { return a.from.Compare(b.from) })
@@ -459,6 +466,10 @@ func (v *view) message(m message, finder *canary.Finder, beacons map[string]bool
 		name = m.lookup.Name
 	}
 	m.hits = finder.Find(m.parts)
+	if m.flow.local {
+		// DHCP tells a neighbour which phone it is, and that goes no further.
+		m.hits = slices.DeleteFunc(m.hits, func(h canary.Sighting) bool { return strings.HasPrefix(h.Canary.ID, identifierPrefix) })
+	}
 	// A beacon carries its nonce and nothing else.
 	m.instrument = beacons[strings.ToLower(name)] && len(m.hits) == 0 && !slices.ContainsFunc(m.leaves, func(l payload.Leaf) bool {
 		return l.Where == "body" || l.Where == "cookie" || (l.Where == "header" && l.Kind != payload.KindText && l.Kind != payload.KindNumber && l.Kind != payload.KindEmpty)
