@@ -32,7 +32,7 @@ func Body(b []byte) (passed, shown []byte, trailers []capture.Header, err error)
 	p := passage{
 		from: bufio.NewReaderSize(bytes.NewReader(b), 16), to: bufio.NewWriterSize(&out, 16), limit: 1000,
 		sink:     func(b []byte) { shown = append(shown, b...) },
-		trailers: func(f []capture.Header) { trailers = f },
+		trailers: func(f []capture.Header) { trailers = append(trailers, f...) },
 	}
 	err = p.body(chunked, 0)
 	_ = p.to.Flush()

@@ -119,6 +119,8 @@ type tap struct {
 	streams map[uint32]*stream
 	refuses string // why there is no server that could reply
 	blind   bool   // the reader lost its place; what follows is not read
+	aside   *exchange
+	pings   map[string]bool // of the server, that the phone has not answered
 	up      direction
 	down    direction
 }
@@ -149,6 +151,7 @@ type direction struct {
 	data    int    // bytes of content in the rest of a DATA frame
 	padded  bool   // the length of the padding is the next byte
 	payload []byte // of a frame that is wanted whole
+	long    bool   // the frame is longer than any of its kind needs to be
 
 	more   bool   // a header block goes on in the next frame
 	block  []byte // what there is of it
@@ -195,6 +198,7 @@ func (t *tap) end(why string) {
 		s.x.fail(why)
 		delete(t.streams, id)
 	}
+	t.endAside()
 }
 
 // feed takes the next bytes of the direction.
@@ -238,7 +242,7 @@ func (d *direction) open() {
 	d.typ, d.flags = http2.FrameType(h[3]), http2.Flags(h[4])
 	d.id = binary.BigEndian.Uint32(h[5:]) &^ (1 << 31)
 	d.head = d.head[:0]
-	d.payload = d.payload[:0]
+	d.payload, d.long = d.payload[:0], false
 	d.padded = d.typ == http2.FrameData && d.flags.Has(http2.FlagDataPadded)
 	d.data = d.left
 	if d.more != (d.typ == http2.FrameContinuation) {
@@ -264,24 +268,20 @@ func (d *direction) take(b []byte) {
 		}
 		n := min(d.data, len(b))
 		d.data -= n
-		if s := d.t.streams[d.id]; s != nil && n > 0 {
-			if d.phone {
-				s.sink(b[:n])
-			} else {
-				s.down(b[:n])
-			}
-		}
+		d.content(b[:n])
+		d.padding(b[n:])
 	case http2.FrameHeaders, http2.FrameContinuation, http2.FramePushPromise:
 		if len(d.block)+len(d.payload)+len(b) > d.t.c.s.o.MaxHeader {
 			d.t.lose(fmt.Sprintf("a header is larger than %d bytes", d.t.c.s.o.MaxHeader))
 			return
 		}
 		d.payload = append(d.payload, b...)
-	case http2.FrameRSTStream:
+	case http2.FrameRSTStream, http2.FramePing:
 		if len(d.payload) < maxControl {
 			d.payload = append(d.payload, b[:min(len(b), maxControl-len(d.payload))]...)
 		}
-	default: // settings, windows, priorities and the like concern the ends only
+	default:
+		d.control(b)
 	}
 }
 
@@ -311,7 +311,10 @@ func (d *direction) closeFrame() {
 			s.x.fail(fmt.Sprintf("%s reset the stream: %v", who, code))
 			delete(d.t.streams, d.id)
 		}
+	case http2.FramePing:
+		d.ping()
 	default:
+		d.controlled()
 	}
 }
 
@@ -335,6 +338,7 @@ func (d *direction) headers(push bool) {
 		d.t.lose("a header is shorter than its padding")
 		return
 	}
+	d.padding(b[len(b)-pad:])
 	d.block = append(d.block[:0], b[fixed:len(b)-pad]...)
 	d.ends = !push && d.flags.Has(http2.FlagHeadersEndStream)
 	d.push, d.more = push, true
@@ -380,22 +384,28 @@ func (d *direction) decode() {
 	}
 }
 
-// split takes the pseudo fields out.
+// pseudoFields are those that the first line of a message is made of.
+var pseudoFields = []string{":method", ":scheme", ":authority", ":path", ":status"}
+
+// split takes the pseudo fields out. One that is not known, or stands there again,
+// was sent all the same and stays a field.
 func split(fields []capture.Header) (pseudo map[string]string, rest []capture.Header) {
 	pseudo = make(map[string]string, 5)
-	i := 0
-	for i < len(fields) && len(fields[i].Name) > 0 && fields[i].Name[0] == ':' {
-		pseudo[fields[i].Name] = fields[i].Value
-		i++
+	for _, f := range fields {
+		if _, again := pseudo[f.Name]; slices.Contains(pseudoFields, f.Name) && !again {
+			pseudo[f.Name] = f.Value
+		} else {
+			rest = append(rest, f)
+		}
 	}
-	return pseudo, slices.Clip(fields[i:])
+	return pseudo, rest
 }
 
 func (d *direction) request() {
 	t := d.t
 	pseudo, fields := split(d.fields)
 	if s := t.streams[d.id]; s != nil {
-		s.x.trailers(fields, false)
+		s.x.trailers(d.fields, false) // A trailer has no first line.
 		return
 	}
 	if len(t.streams) >= maxStreams {
@@ -418,7 +428,7 @@ func (d *direction) request() {
 		Version: "HTTP/2.0", RequestHeader: fields,
 	})
 	s.sink, s.down = s.x.up, s.x.down
-	if pseudo[":protocol"] == "websocket" {
+	if slices.Contains(fields, capture.Header{Name: ":protocol", Value: "websocket"}) {
 		s.sink, s.down = (&frames{sink: s.x.up}).feed, (&frames{sink: s.x.down}).feed
 	}
 	t.streams[d.id] = s

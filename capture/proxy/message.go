@@ -253,7 +253,8 @@ type passage struct {
 	from *bufio.Reader
 	to   *bufio.Writer
 	sink func([]byte)
-	// trailers takes the header that may follow a chunked body.
+	// trailers takes the header that may follow a chunked body, and what else stands
+	// between chunks, as values without a name.
 	trailers func([]capture.Header)
 	limit    int // of the trailers' bytes
 	// read, if not nil, is called when the message has been read to its end,
@@ -372,11 +373,14 @@ func (p *passage) chunks() error {
 		if err != nil {
 			return err
 		}
-		digits, _, _ := strings.Cut(line, ";")
+		digits, extension, _ := strings.Cut(line, ";")
 		size, err := strconv.ParseUint(strings.TrimSpace(digits), 16, 62)
 		if err != nil {
+			p.nameless(line)
 			return fmt.Errorf("%w: chunk size %.40q", errMalformed, line)
 		}
+		// Nobody uses extensions of chunks, and the server gets them all the same.
+		p.nameless(extension)
 		if size == 0 {
 			return p.trailer()
 		}
@@ -386,6 +390,7 @@ func (p *passage) chunks() error {
 		if line, err = p.line(maxChunkLine); err != nil {
 			return err
 		} else if line != "" {
+			p.nameless(line)
 			return fmt.Errorf("%w: chunk ends with %.40q", errMalformed, line)
 		}
 	}
@@ -409,8 +414,19 @@ func (p *passage) trailer() error {
 	if len(fields) > 0 {
 		p.trailers(fields)
 	}
+	if err != nil {
+		p.nameless(string(text))
+	}
 	p.wasRead() // the blank line still waits in the writer
 	return err
+}
+
+// nameless hands over what stands in a chunked body and is neither content nor a
+// field.
+func (p *passage) nameless(text string) {
+	if text = strings.TrimSpace(text); text != "" {
+		p.trailers([]capture.Header{{Value: text}})
+	}
 }
 
 // A writeError is a failure of the side that a message goes to, as opposed to

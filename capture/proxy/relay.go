@@ -116,10 +116,11 @@ func (r *relay) run(ctx context.Context, h *head) {
 // A target is where a request goes.
 type target struct {
 	scheme, authority, path string
+	userinfo                string // up to its @
 }
 
 // url puts together what the request named.
-func (t target) url() string { return t.scheme + "://" + t.authority + t.path }
+func (t target) url() string { return t.scheme + "://" + t.userinfo + t.authority + t.path }
 
 func (r *relay) target(h *head) (target, error) {
 	t := target{scheme: r.scheme, authority: r.authority, path: h.first[1]}
@@ -130,7 +131,8 @@ func (r *relay) target(h *head) (target, error) {
 			i = len(rest)
 		}
 		t.authority, t.path = rest[:i], rest[i:]
-		t.authority = t.authority[strings.LastIndexByte(t.authority, '@')+1:]
+		at := strings.LastIndexByte(t.authority, '@') + 1
+		t.userinfo, t.authority = t.authority[:at], t.authority[at:]
 	} else if r.plain {
 		return t, fmt.Errorf("%w: not a request to a proxy: %.40q", errMalformed, h.first[1])
 	} else if host := h.get("Host"); host != "" {
