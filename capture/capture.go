@@ -212,7 +212,7 @@ type Flow struct {
 	BytesUp   int64 `json:"bytes_up"`
 	BytesDown int64 `json:"bytes_down"`
 	// PayloadUp and PayloadDown are transport payload bytes, each byte of a
-	// stream once.
+	// stream once. What a client wrote where only headers belong is in PayloadUp.
 	PayloadUp   int64 `json:"payload_up"`
 	PayloadDown int64 `json:"payload_down"`
 	// Sent is BytesUp and PayloadUp over time, so that a flow can be shared out

@@ -40,6 +40,7 @@ type engine struct {
 	packets int64
 	cut     int
 	pending int   // bytes that wait behind holes, in all streams
+	past    int   // bytes that repetitions are compared with, in all streams
 	stored  int64 // bytes of bodies that were kept
 	inFile  *KeyLog
 	conns   []*quicConn
@@ -122,7 +123,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 	case protoICMP, protoICMP6:
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := max(0, len(p.payload)+p.missing-8)
-		f.count(dir, p.size, n, at)
+		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
 		f.skipped += int64(p.missing)
 		e.unreachable(p)
 		if len(p.payload) > 8 {
@@ -131,7 +132,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 	default:
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := len(p.payload) + p.missing
-		f.count(dir, p.size, n, at)
+		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
 		f.skipped += int64(p.missing)
 		f.keepUnread(e, dir, p.payload)
 	}
@@ -208,6 +209,8 @@ func (e *engine) tcp(p *packet, at time.Time) {
 		return
 	}
 	h, peer := &f.tcp.half[dir], &f.tcp.half[1-dir]
+	h.keeps = f.certain() < 0 || f.certain() == dir
+	spare := f.keepSpare(e, dir, p.spare) + f.keepSpare(e, dir, spareTCP(s.options))
 	seq := s.seq
 	if s.flags&flagSYN != 0 {
 		again := h.syn && h.isn != seq
@@ -215,6 +218,7 @@ func (e *engine) tcp(p *packet, at time.Time) {
 		seq++
 		if !h.synced || again {
 			h.next, h.synced = seq, true
+			h.forget(e)
 		}
 		if s.flags&flagACK == 0 {
 			f.opener = dir
@@ -241,13 +245,24 @@ func (e *engine) tcp(p *packet, at time.Time) {
 	if s.flags&flagRST == 0 {
 		c := chunk{seq: seq, wire: wire, data: s.data, cut: p.missing, at: at}
 		if f.tcp.talk.done {
-			c.data, c.cut = nil, 0
+			c.cut = 0
+			if !h.keeps {
+				c.data = nil
+			}
+		}
+		if h.keeps {
+			spare += f.keepSpare(e, dir, h.repeats(seq, s.data))
 		}
 		before := h.pendingBytes
-		fresh = h.accept(c, func(c chunk) { f.tcp.talk.chunk(e, f, dir, c) })
+		fresh = h.accept(c, func(c chunk) { f.hear(e, dir, c) })
 		e.pending += h.pendingBytes - before
+	} else {
+		spare += f.keepSpare(e, dir, s.data)
 	}
-	f.count(dir, p.size, fresh, at)
+	f.count(dir, p.size, fresh+spare, at)
+	if e.past > maxPastAll {
+		e.forgetIdle(func(f *flow) bool { return at.Sub(f.end) < patienceAcked })
+	}
 	for d := range f.tcp.half {
 		if g := &f.tcp.half[d]; g.due(at) || len(g.pending) > 0 && e.pending > maxPendingAll {
 			e.skip(f, d)
@@ -259,10 +274,17 @@ func (e *engine) tcp(p *packet, at time.Time) {
 func (e *engine) skip(f *flow, dir int) {
 	h := &f.tcp.half[dir]
 	before := h.pendingBytes
+	h.forget(e) // What stood in the hole is not known.
 	h.skip(
 		func(n int) { f.tcp.talk.gap(e, f, dir, n) },
-		func(c chunk) { f.tcp.talk.chunk(e, f, dir, c) })
+		func(c chunk) { f.hear(e, dir, c) })
 	e.pending += h.pendingBytes - before
+}
+
+// hear takes the next bytes of a stream.
+func (f *flow) hear(e *engine, dir int, c chunk) {
+	f.tcp.half[dir].writes(e, c)
+	f.tcp.talk.chunk(e, f, dir, c)
 }
 
 // flush hands on everything that still waits in a connection, and ends it.
@@ -275,6 +297,7 @@ func (e *engine) flush(f *flow) {
 		for len(f.tcp.half[dir].pending) > 0 {
 			e.skip(f, dir)
 		}
+		f.tcp.half[dir].forget(e)
 		// What the other end has acknowledged was sent, whoever saw it.
 		if n := f.tcp.half[dir].unseen(); n > 0 {
 			f.tcp.half[dir].skipped += int64(n)
@@ -309,11 +332,13 @@ func (e *engine) udp(p *packet, at time.Time) {
 	f, dir := e.flow(p, binary.BigEndian.Uint16(p.payload), binary.BigEndian.Uint16(p.payload[2:]), at, nil)
 	data := p.payload[8:]
 	wire := len(data) + p.missing
+	spare := f.keepSpare(e, dir, p.spare)
 	if n := int(binary.BigEndian.Uint16(p.payload[4:])); n >= 8 && n-8 < wire {
 		wire = n - 8
+		spare += f.keepSpare(e, dir, data[min(len(data), wire):])
 		data = data[:min(len(data), wire)]
 	}
-	f.count(dir, p.size, wire, at)
+	f.count(dir, p.size, wire+spare, at)
 	f.skipped += int64(wire - len(data))
 	e.datagram(f, dir, data, at)
 }

@@ -218,6 +218,16 @@ func (f *flow) keepUnread(e *engine, dir int, b []byte) {
 	k.truncated = k.truncated || n < len(b)
 }
 
+// keepSpare keeps what the client's end wrote where nothing belongs, and returns
+// how many bytes that is.
+func (f *flow) keepSpare(e *engine, dir int, b []byte) int {
+	if c := f.certain(); len(b) == 0 || c >= 0 && c != dir {
+		return 0
+	}
+	f.keepUnread(e, dir, b)
+	return len(b)
+}
+
 // result is the flow as the caller gets it.
 func (f *flow) result(names *names) capture.Flow {
 	up := f.clientDir()

@@ -1,6 +1,7 @@
 package dissect
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 )
@@ -36,6 +37,7 @@ type datagram struct {
 	size  int
 	total int // bytes of payload, -1 until the last fragment has come
 	owner owner
+	spare []byte // in the headers of the fragments, and what repeats a place otherwise
 }
 
 // fragments puts datagrams together, oldest first.
@@ -60,6 +62,7 @@ func (f *fragments) add(p *packet, at time.Time) (whole *datagram) {
 	d.last = at
 	d.size += p.size
 	d.owner.merge(p.owner)
+	d.addSpare(p.spare)
 	d.insert(part{p.offset, append([]byte(nil), p.payload...), p.missing})
 	if !p.more && d.total < 0 {
 		d.total = p.offset + len(p.payload) + p.missing
@@ -75,11 +78,15 @@ func (f *fragments) add(p *packet, at time.Time) (whole *datagram) {
 // repetition, and the first one counts.
 func (d *datagram) insert(p part) {
 	if len(d.parts) >= maxParts || p.offset+len(p.data) > 1<<16 {
+		d.addSpare(p.data)
 		return
 	}
 	i := len(d.parts)
 	for i > 0 && d.parts[i-1].offset >= p.offset {
-		if d.parts[i-1].offset == p.offset {
+		if first := d.parts[i-1].data; d.parts[i-1].offset == p.offset {
+			if n := min(len(first), len(p.data)); !bytes.Equal(first[:n], p.data[:n]) || n < len(p.data) {
+				d.addSpare(p.data)
+			}
 			return
 		}
 		i--
@@ -87,6 +94,13 @@ func (d *datagram) insert(p part) {
 	d.parts = append(d.parts, part{})
 	copy(d.parts[i+1:], d.parts[i:])
 	d.parts[i] = p
+}
+
+// addSpare keeps bytes that are no part of the datagram.
+func (d *datagram) addSpare(b []byte) {
+	if len(b) > 0 && len(d.spare) < 1<<16 {
+		d.spare = append(d.spare, b...)
+	}
 }
 
 func (d *datagram) complete() bool {
@@ -126,7 +140,7 @@ func (f *fragments) expired(now time.Time) *datagram {
 
 // packet joins the parts, up to the first byte that is not there.
 func (d *datagram) packet() packet {
-	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size, owner: d.owner}
+	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size, owner: d.owner, spare: d.spare}
 	whole, wire := true, 0
 	for _, part := range d.parts {
 		wire += len(part.data) + part.missing
@@ -134,6 +148,9 @@ func (d *datagram) packet() packet {
 		if !whole || from < 0 {
 			whole = false
 			continue
+		}
+		if n := min(from, len(part.data)); !bytes.Equal(part.data[:n], p.payload[part.offset:part.offset+n]) {
+			p.spare = append(p.spare[:len(p.spare):len(p.spare)], part.data[:n]...)
 		}
 		if from < len(part.data) {
 			p.payload = append(p.payload, part.data[from:]...)

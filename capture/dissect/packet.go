@@ -51,6 +51,8 @@ type packet struct {
 	// counts the bytes that were on the wire and are not in it.
 	payload []byte
 	missing int
+	// spare is what stands in its headers and no honest sender writes there.
+	spare []byte
 	// Fragments: id, offset in bytes, more to come.
 	fragment bool
 	id       uint32
@@ -162,6 +164,7 @@ func internet4(b []byte, beyond int, p *packet) oddity {
 	p.size = total
 	p.src, p.dst = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
 	p.proto = b[9]
+	p.spare = spare4(b[20:header])
 	p.trim(b, header, total)
 	flags := binary.BigEndian.Uint16(b[6:])
 	p.more, p.offset = flags&0x2000 != 0, int(flags&0x1fff)*8
@@ -223,10 +226,14 @@ func (p *packet) extensions(b []byte, at, total int, next uint8) oddity {
 				return ""
 			}
 		}
+		kind := next
 		next = b[at]
 		at += size
 		if at > limit {
 			return oddExt
+		}
+		if more := spare6(kind, b[at-size+2:at]); kind != protoFragment && len(more) > 0 {
+			p.spare = append(p.spare[:len(p.spare):len(p.spare)], more...)
 		}
 	}
 	return oddExt
@@ -237,6 +244,7 @@ type segment struct {
 	src, dst uint16
 	seq, ack uint32
 	flags    uint8
+	options  []byte
 	data     []byte
 }
 
@@ -259,6 +267,6 @@ func transport(b []byte, s *segment) oddity {
 	s.src, s.dst = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	s.seq, s.ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
 	s.flags = b[13]
-	s.data = b[header:]
+	s.options, s.data = b[20:header], b[header:]
 	return ""
 }

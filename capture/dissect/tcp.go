@@ -69,6 +69,11 @@ type half struct {
 	acked    uint32
 	hasAcked bool
 
+	// past are the last bytes before next, where keeps is set; blind is true where
+	// nobody can say what they were.
+	past         []byte
+	keeps, blind bool
+
 	pending      []chunk
 	pendingBytes int
 	since        time.Time // when the hole before pending opened
