@@ -13,6 +13,15 @@ type piece struct {
 	alone bool // a UUID: never joined with its neighbours
 }
 
+// grow takes the next piece of b in. A piece that is opaque already stays so and
+// is not read again, or many short ones in a row would each cost all before.
+func (q *piece) grow(b []byte, next piece) {
+	q.to, q.kind = next.to, max(q.kind, next.kind)
+	if q.kind < KindOpaque {
+		q.kind = max(q.kind, kindOfWord(b[q.from:q.to]))
+	}
+}
+
 // prose classifies text. Random words in it become children of their own, and
 // so does the readable text between them.
 func (p *peeler) prose(n *Node, depth int) {
@@ -75,8 +84,7 @@ func (p *peeler) pieces(b []byte) []piece {
 			if last.alone || q.to <= last.to {
 				return
 			}
-			last.to = q.to
-			last.kind = max(last.kind, q.kind, kindOfWord(b[last.from:last.to]))
+			last.grow(b, q)
 			return
 		}
 		all = append(all, q)
@@ -115,8 +123,7 @@ func (p *peeler) pieces(b []byte) []piece {
 		if k := len(joined); k > 0 {
 			last := &joined[k-1]
 			if !last.alone && !q.alone && !last.opens && !q.opens && q.from-last.to <= 3 {
-				last.to = q.to
-				last.kind = max(last.kind, q.kind, kindOfWord(b[last.from:last.to]))
+				last.grow(b, q)
 				continue
 			}
 		}
