@@ -17,6 +17,13 @@ func (p *peeler) unescape(b []byte, plus bool) []byte {
 		case b[i] == '%' && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]):
 			out = append(out, unhex(b[i+1])<<4|unhex(b[i+2]))
 			i += 2
+		case b[i] == '%' && i+1 < len(b) && b[i+1] == 'u':
+			size := 0
+			if out, size = appendUnit(out, b[i:]); size == 0 {
+				out = append(out, b[i])
+				continue
+			}
+			i += size - 1
 		case b[i] == '+' && plus:
 			out = append(out, ' ')
 		default:
@@ -42,7 +49,10 @@ func unhex(c byte) byte {
 func (p *peeler) percent(n *Node, depth int) bool {
 	escapes := 0
 	for i, c := range n.Value {
-		if c == '%' && i+2 < len(n.Value) && isHex(n.Value[i+1]) && isHex(n.Value[i+2]) {
+		if c != '%' || i+2 >= len(n.Value) {
+			continue
+		}
+		if _, ok := unit(n.Value[i:]); ok || isHex(n.Value[i+1]) && isHex(n.Value[i+2]) {
 			escapes++
 		}
 	}
@@ -58,11 +68,19 @@ func (p *peeler) percent(n *Node, depth int) bool {
 }
 
 // escapes opens text full of \u0041, \x41, &#65; or &quot; outside of any format
-// that would have opened them.
+// that would have opened them, and text with several of \101 or =41 in a row.
 func (p *peeler) escapes(n *Node, depth int) bool {
 	const several = 4
 	b := n.Value
+	open := func(name string, out []byte) bool {
+		p.openAs(n, name, out, depth)
+		return true
+	}
 	switch {
+	case inARow(b, '\\', isOctal, 4, several):
+		return open("escapes", unoctal(b))
+	case inARow(b, '=', isQuoted, 3, several):
+		return open("quoted-printable", unquoted(b))
 	case bytes.Count(b, []byte(`\u`))+bytes.Count(b, []byte(`\x`)) >= several:
 		out := unquote(b)
 		p.output -= len(out)

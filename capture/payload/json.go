@@ -13,8 +13,9 @@ import (
 // as a text of its own, one layer further down.
 const maxNesting = 32
 
-// manyBytes is how many small integers in a row are taken for bytes.
-const manyBytes = 16
+// manyBytes is how many small integers in a row are taken for bytes: two short
+// words and a blank.
+const manyBytes = 15
 
 // json opens a JSON object or array, or several of them in a row, and a JSON
 // string that has escapes.

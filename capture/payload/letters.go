@@ -4,7 +4,8 @@ import "unicode/utf8"
 
 // Unicode has the letters and digits of ASCII again in other shapes: wide ones,
 // those of mathematics in several styles, and letters in circles. They read as
-// what they are, and no search for a word finds them.
+// what they are, and no search for a word finds them. Nor does it where Turkish
+// put its own i, which one call for upper case does to any word.
 
 // shaped is the ASCII that a character is another shape of, and 0 for all others.
 func shaped(r rune) rune {
@@ -15,8 +16,13 @@ func shaped(r rune) rune {
 		mathematical, endLetters  = 0x1d400, 0x1d6a4
 		mathDigits, endMathDigits = 0x1d7ce, 0x1d800
 		alphabet                  = 26
+		dotted, dotless           = 0x130, 0x131
 	)
 	switch {
+	case r == dotted:
+		return 'I'
+	case r == dotless:
+		return 'i'
 	case r >= wide && r <= endWide:
 		return r - wide + '!'
 	case r >= circledSmall && r < endCircled:
@@ -36,9 +42,9 @@ func shaped(r rune) rune {
 }
 
 // shapes opens text in which at least fewShapes letters or digits have another
-// shape. Marks alone are how some languages are written.
+// shape, or one is an i of Turkish. Marks alone are how some languages are written.
 func (p *peeler) shapes(n *Node, depth int) bool {
-	const fewShapes = 4
+	const fewShapes, wideLetters = 4, 0x2000
 	found := 0
 	for i := 0; i < len(n.Value) && found < fewShapes; {
 		if n.Value[i] < utf8.RuneSelf {
@@ -48,6 +54,9 @@ func (p *peeler) shapes(n *Node, depth int) bool {
 		r, size := utf8.DecodeRune(n.Value[i:])
 		if c := shaped(r); c != 0 && isAlnum(byte(c)) {
 			found++
+			if c|0x20 == 'i' && r < wideLetters {
+				found = fewShapes
+			}
 		}
 		i += size
 	}

@@ -139,6 +139,7 @@ func (p *peeler) peelAs(step string, b []byte, h hint, depth int) *Node {
 	case p.schemaless(n, depth):
 	case p.unbare(n, depth):
 	case p.embedded(n, depth):
+	case p.inBinary(n, depth):
 	default:
 		n.Kind = KindOpaque
 	}

@@ -95,7 +95,7 @@ func (p *peeler) pieces(b []byte) []piece {
 			codes = codes[1:]
 			continue
 		}
-		next := random[0]
+		next := unnamed(b, random[0])
 		random = random[1:]
 		if next.to <= done {
 			continue // the word before holds it
@@ -131,7 +131,8 @@ func (p *peeler) pieces(b []byte) []piece {
 	}
 	for i := range joined {
 		q := &joined[i]
-		if word := b[q.from:q.to]; !q.opens && !q.alone && bytes.IndexByte(word, '\n') >= 0 {
+		word := b[q.from:q.to]
+		if !q.opens && !q.alone && (bytes.IndexByte(word, '\n') >= 0 || q.kind == KindOpaque && allHex(word)) {
 			q.opens = p.opens(unbroken(word))
 		}
 	}
@@ -166,7 +167,9 @@ func (p *peeler) split(b []byte, s stretch) []piece {
 			word.from--
 		}
 		for word.to < len(b) && wordByte(b[word.to]) {
-			word.to++
+			if word.to++; word.from <= s.from && word.to >= s.to {
+				return nil // One word. Its end may be far, for many stretches.
+			}
 		}
 		if word.from <= s.from && word.to >= s.to {
 			return nil
@@ -197,10 +200,10 @@ type chunk struct {
 
 func (p *peeler) chunkAt(b []byte, s stretch) chunk {
 	c := chunk{stretch: s}
-	for c.from > 0 && wordByte(b[c.from-1]) {
+	for c.from > 0 && wordByte(b[c.from-1]) && !names(b, c.from) {
 		c.from--
 	}
-	for c.to < len(b) && wordByte(b[c.to]) {
+	for c.to < len(b) && wordByte(b[c.to]) && !names(b, c.to) {
 		c.to++
 	}
 	word := b[c.from:c.to]
@@ -208,6 +211,19 @@ func (p *peeler) chunkAt(b []byte, s stretch) chunk {
 	c.random = !c.opens && isBase64(bytes.TrimRight(word, "=")) && excessOf(word) > float64(len(word))/3
 	return c
 }
+
+// unnamed is a stretch without a short name and its sign before a value.
+func unnamed(b []byte, s stretch) stretch {
+	for at := s.from + 1; at < s.to && at-s.from <= shortToken; at++ {
+		if names(b, at) {
+			return stretch{at, s.to}
+		}
+	}
+	return s
+}
+
+// names is true where b[:at] ends with a name and the sign that its value follows.
+func names(b []byte, at int) bool { return b[at-1] == '=' && at < len(b) && b[at] != '=' }
 
 // word widens a random stretch to the word that holds it: all of its chunk, or
 // the letters and digits around it.

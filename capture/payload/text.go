@@ -61,6 +61,7 @@ func (p *peeler) text(n *Node, h hint, depth int) {
 		return
 	}
 	switch {
+	case p.listed(n, b, depth):
 	case p.json(n, b, depth):
 	case isNumber(b) && (len(b) <= maxDigits || !p.encodedWord(n, b, h, depth)):
 		n.Kind = kindOfNumber(b)

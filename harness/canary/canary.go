@@ -59,7 +59,8 @@ const (
 	Prefix = "prefix"
 	// Word is its second word alone.
 	Word = "word"
-	// Split is both words, in different places of one message.
+	// Split is the whole term in different places of one message: its two words
+	// anywhere, or shorter pieces in the order in which they were sent.
 	Split = "split"
 	// Reversed and Rot13 are the whole term letter by letter.
 	Reversed = "reversed"

@@ -161,6 +161,7 @@ func (f *Finder) Find(parts []payload.Part) []Sighting {
 		s.keep(append(own, s.node(part.Where, part.Name, part.Root)...))
 	}
 	s.split()
+	s.pieced()
 	return s.out
 }
 
@@ -170,6 +171,9 @@ type search struct {
 	names map[[2]any]bool
 	out   []Sighting
 	at    []int32 // the canary of each of out
+	// scraps are the short texts of the message, one behind the other.
+	scraps []byte
+	pieces []scrap
 }
 
 // A placed hit knows where it is.
@@ -195,6 +199,7 @@ func (s *search) node(where, prefix string, n *payload.Node) []placed {
 	for _, child := range n.Children {
 		below = append(below, s.node(where, path, child)...)
 	}
+	s.scrap(where, path, n)
 	own := s.f.hits(n.Value)
 	if len(own) == 0 {
 		return below
