@@ -152,8 +152,10 @@ func TestFindInEveryDisguise(t *testing.T) {
 		{"UTF-16 in binary", "utf16", "body", "", request(cipher + utf16le(term) + cipher + "\xff")},
 		{"two leaves", "split", "body", "json:/a + json:/c", request(`{"a":"` + first + `","b":2,"c":"` + second + `"}`)},
 		{"three leaves", "split", "body", "json:/a + json:/b + json:/c", request(fmt.Sprintf(`{"a":%q,"b":%q,"c":%q}`, term[:5], term[5:9], term[9:]))},
-		{"numbered pieces", "split", "body", "json:/0/c + json:/1/c + json:/2/c + … + json:/4/c",
-			request(fmt.Sprintf(`[{"i":0,"c":%q},{"i":1,"c":%q},{"i":2,"c":%q},{"i":3,"c":%q},{"i":4,"c":%q}]`, term[:4], term[4:7], term[7:10], term[10:13], term[13:]))},
+		{
+			"numbered pieces", "split", "body", "json:/0/c + json:/1/c + json:/2/c + … + json:/4/c",
+			request(fmt.Sprintf(`[{"i":0,"c":%q},{"i":1,"c":%q},{"i":2,"c":%q},{"i":3,"c":%q},{"i":4,"c":%q}]`, term[:4], term[4:7], term[7:10], term[10:13], term[13:])),
+		},
 		{"letter by letter", "split", "url", "query:c + query:c + query:c + … + query:c", capture.Exchange{URL: "https://x.example/?c=" + strings.Join(strings.Split(first+second, ""), "&c=")}},
 		{"first letters", "prefix", "url", "query:q", capture.Exchange{URL: "https://x.example/ac?q=" + url.QueryEscape(term[:10])}},
 		{"six letters", "prefix", "url", "query:q", capture.Exchange{URL: "https://x.example/ac?q=" + term[:6]}},
