@@ -1,8 +1,10 @@
 package harness_test
 
 import (
+	"crypto/sha512"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +25,19 @@ func TestHidingPlaces(t *testing.T) {
 	)
 	in := func(o *harness.Observation) time.Time { return o.Window.Open.Add(5 * time.Second) }
 	// inBoth sends one request in the negative control and one with the switch off.
+	const config = "https://sdkconfig.ad.intl.xiaomi.com/api/v4/detail/config"
+	// codes writes bytes by a format, with something between.
+	codes := func(b []byte, format, between string) string {
+		var out []string
+		for _, c := range b {
+			out = append(out, fmt.Sprintf(format, c))
+		}
+		return strings.Join(out, between)
+	}
+	sealed := sha512.Sum512([]byte("what nobody can read"))
+	asks := func(w *world, o *harness.Observation, value string) {
+		w.send(in(o), "POST", config, "application/x-www-form-urlencoded", []byte("ov=V11&av=9&x="+url.QueryEscape(value)))
+	}
 	inBoth := func(w *world, kind string, quiet, off []byte) {
 		w.send(in(w.get("quiet")), "POST", unlisted, kind, quiet)
 		w.send(in(w.get("off-1")), "POST", unlisted, kind, off)
@@ -84,6 +99,27 @@ func TestHidingPlaces(t *testing.T) {
 		{"a method that nobody knows", func(w *world, o *harness.Observation) {
 			w.send(in(o), "HEALTH", connects, "", nil)
 		}, harness.OutcomeInconclusive, "no rule explains"},
+		{"a request for configuration", func(w *world, o *harness.Observation) {
+			asks(w, o, "Redmi Note 8")
+		}, harness.Stops, ""},
+		{"ciphertext as a list of numbers in it", func(w *world, o *harness.Observation) {
+			asks(w, o, codes(sealed[:32], "%d", ", "))
+		}, harness.OutcomeInconclusive, "opaque"},
+		{"ciphertext as pairs of digits in it", func(w *world, o *harness.Observation) {
+			asks(w, o, codes(sealed[:32], "%02x", ";"))
+		}, harness.OutcomeInconclusive, "opaque"},
+		{"ciphertext in octal escapes in it", func(w *world, o *harness.Observation) {
+			asks(w, o, codes(sealed[:32], `\%03o`, ""))
+		}, harness.OutcomeInconclusive, "opaque"},
+		{"ciphertext in quoted-printable in it", func(w *world, o *harness.Observation) {
+			asks(w, o, codes(sealed[:32], "=%02X", ""))
+		}, harness.OutcomeInconclusive, "opaque"},
+		{"the words as JavaScript escapes them in it", func(w *world, o *harness.Observation) {
+			asks(w, o, codes([]byte(o.Canaries[0].Term), "%%u%04x", ""))
+		}, harness.Continues, "korvandel"},
+		{"the words letter by letter in it", func(w *world, o *harness.Observation) {
+			w.send(in(o), "POST", config, "application/x-www-form-urlencoded", []byte("ov=V11&c="+strings.Join(strings.Split(strings.ReplaceAll(o.Canaries[0].Term, " ", ""), ""), "&c=")))
+		}, harness.Continues, "korvandel"},
 		{"numbers of 64 bits where the control has small ones", func(w *world, _ *harness.Observation) {
 			inBoth(w, "application/json", numbers(1, 2, 3), numbers(15181146223187869898, 2988735404632201966, 13097287745508191558))
 		}, harness.OutcomeInconclusive, "opaque"},

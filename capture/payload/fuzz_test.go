@@ -2,6 +2,7 @@ package payload_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,10 @@ func FuzzPeel(f *testing.F) {
 		f.Add(d.wrap(f, []byte(sentence)), "", "")
 	}
 	f.Add(firebase(2, term), "application/x-protobuf", "")
+	for _, write := range written {
+		f.Add([]byte(write(term)), "", "")
+	}
+	f.Add([]byte("\xac\xed\x00\x05t\x00\x20"+base64.StdEncoding.EncodeToString([]byte(`{"q":"`+term+`"}`))), "", "")
 	f.Fuzz(func(t *testing.T, b []byte, contentType, contentEncoding string) {
 		before := slices.Clone(b)
 		check(t, body(payload.PeelEncoded(b, contentType, contentEncoding)))

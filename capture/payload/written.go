@@ -200,15 +200,24 @@ func (p *peeler) inBinary(n *Node, depth int) bool {
 	const least = 24
 	b := n.Value
 	var longest stretch
-	for at := 0; at < len(b); {
-		from := at
-		for at < len(b) && wordByte(b[at]) {
-			at++
+	for at := 0; at+least <= len(b); {
+		// Look at where a word of least would end first, and so pass over most.
+		from := at + least
+		for from > at && wordByte(b[from-1]) {
+			from--
 		}
-		if at-from >= least && at-from > longest.to-longest.from {
-			longest = stretch{from, at}
+		if from > at {
+			at = from
+			continue
 		}
-		at++
+		to := at + least
+		for to < len(b) && wordByte(b[to]) {
+			to++
+		}
+		if to-at > longest.to-longest.from {
+			longest = stretch{at, to}
+		}
+		at = to
 	}
 	from, to := longest.from, longest.to
 	if from == to || !p.look(2*(to-from)) {
