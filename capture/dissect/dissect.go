@@ -67,8 +67,9 @@ type Options struct {
 	// MaxBody is how many bytes of a body, and of a flow's unread payload, are
 	// kept; 0 means 4 MiB.
 	MaxBody int
-	// MaxBodies is how many bytes of bodies are kept of a whole file; 0 means
-	// 256 MiB. Bodies beyond it are counted and not kept.
+	// MaxBodies is how many bytes of bodies are kept of a whole file, half of them
+	// of replies at most; 0 means 256 MiB. Bodies beyond it are counted and not
+	// kept, and where the phone sent them, the capture is damaged.
 	MaxBodies int64
 	// MaxFlows is how many conversations are told apart; 0 means 200,000. The
 	// bytes of further ones are counted in one flow without addresses.

@@ -42,6 +42,7 @@ type engine struct {
 	pending int   // bytes that wait behind holes, in all streams
 	past    int   // bytes that repetitions are compared with, in all streams
 	stored  int64 // bytes of bodies that were kept
+	replies int64 // those of them that came to the phone
 	inFile  *KeyLog
 	conns   []*quicConn
 	ids     map[string]*quicConn // by a connection id of the server's
@@ -443,6 +444,18 @@ func (e *engine) room(have, n int) int {
 		n = int(left)
 	}
 	n = max(n, 0)
+	e.stored += int64(n)
+	return n
+}
+
+// replyRoom is room for a body that came to the phone. Replies have half of the
+// memory and no more: an evening of videos may not take the room of what the phone
+// sends after them. A reply that was cut for it says so itself, and nothing else is
+// in doubt.
+func (e *engine) replyRoom(have, n int) int {
+	n = min(n, e.o.MaxBody-have)
+	n = int(max(min(int64(n), e.o.MaxBodies/2-e.replies, e.o.MaxBodies-e.stored), 0))
+	e.replies += int64(n)
 	e.stored += int64(n)
 	return n
 }

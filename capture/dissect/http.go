@@ -390,7 +390,7 @@ func (t *httpTalk) body(dir int, h *httpHalf, b []byte) {
 		x.ResponseTruncated = true
 		return
 	}
-	n := t.engine.room(len(x.ResponseBody), len(b))
+	n := t.engine.replyRoom(len(x.ResponseBody), len(b))
 	x.ResponseBody = append(x.ResponseBody, b[:n]...)
 	x.ResponseTruncated = x.ResponseTruncated || n < len(b)
 }

@@ -145,6 +145,27 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
+// TestRepliesLeaveRoom: what the phone fetched does not crowd out what it sends.
+func TestRepliesLeaveRoom(t *testing.T) {
+	video, report := strings.Repeat("v", 10_000), strings.Repeat("r", 90)
+	w := speak(
+		t, 1400,
+		line{true, "GET /video HTTP/1.1\r\nHost: a\r\n\r\n"}, line{false, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + video},
+		line{true, "POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 90\r\n\r\n" + report}, line{false, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"},
+	)
+	c := read(t, w.pcap(), dissect.Options{MaxBodies: 200})
+	if len(c.Exchanges) != 2 {
+		t.Fatalf("%d exchanges", len(c.Exchanges))
+	}
+	get, post := c.Exchanges[0], c.Exchanges[1]
+	if len(get.ResponseBody) != 100 || !get.ResponseTruncated || get.BytesDown != 10_000 {
+		t.Errorf("the video: kept %d of %d bytes, truncated %t", len(get.ResponseBody), get.BytesDown, get.ResponseTruncated)
+	}
+	if string(post.RequestBody) != report || post.RequestTruncated || c.Damaged {
+		t.Errorf("the report: kept %d bytes, truncated %t; %+v", len(post.RequestBody), post.RequestTruncated, c.Health)
+	}
+}
+
 func TestConnectNamesTheFlow(t *testing.T) {
 	hello := clientHello(t, "inner.example", "h2")
 	w := speak(t, 200, line{true, "CONNECT inner.example:443 HTTP/1.1\r\nHost: inner.example:443\r\n\r\n"}, line{false, "HTTP/1.1 200 Connection established\r\n\r\n"}, line{true, string(hello)})

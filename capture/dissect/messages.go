@@ -125,7 +125,7 @@ func (t *messages) body(side int, stream uint64, b []byte) {
 		x.RequestTruncated = x.RequestTruncated || n < len(b)
 	} else {
 		x.BytesDown += int64(len(b))
-		n := t.engine.room(len(x.ResponseBody), len(b))
+		n := t.engine.replyRoom(len(x.ResponseBody), len(b))
 		x.ResponseBody = append(x.ResponseBody, b[:n]...)
 		x.ResponseTruncated = x.ResponseTruncated || n < len(b)
 	}

@@ -191,7 +191,7 @@ func (t *webSocketTalk) say(dir int, b []byte) {
 		x.RequestTruncated = x.RequestTruncated || n < len(b)
 		return
 	}
-	n := t.engine.room(len(x.ResponseBody), len(b))
+	n := t.engine.replyRoom(len(x.ResponseBody), len(b))
 	x.ResponseBody = append(x.ResponseBody, b[:n]...)
 	x.ResponseTruncated = x.ResponseTruncated || n < len(b)
 }
