@@ -387,6 +387,30 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestRepliesLeaveRoom: an evening of videos is no doubt about what the phone sends
+// after it.
+func TestRepliesLeaveRoom(t *testing.T) {
+	w := newWorld(t)
+	w.serve("big.test:443", http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		_, _ = io.CopyN(rw, zeros{}, 20<<10)
+	}), "http/1.1")
+	r := w.start(t, proxy.Options{MaxMemory: 100 << 10})
+	client, _ := r.client(false)
+	for range 8 {
+		do(t, client, "GET", "https://big.test/video", nil)
+	}
+	do(t, client, "POST", "https://big.test/report", io.LimitReader(zeros{}, 4000))
+	trace := r.stop()
+	last := trace.Exchanges[len(trace.Exchanges)-1]
+	if len(trace.Exchanges) != 9 || len(last.RequestBody) != 4000 || last.RequestTruncated || !last.ResponseTruncated {
+		t.Errorf("%s", show(trace.Exchanges))
+	}
+	if h := trace.Health; *h.Dropped != 0 || len(h.Problems) > 0 {
+		t.Errorf("health %+v", h)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.serve("many.test:443", echo, "h2", "http/1.1")

@@ -270,7 +270,9 @@ func (x *exchange) keep(body, b []byte, limit int64, truncated *bool, reply bool
 	}
 	if !x.r.afford(int64(len(b)), reply) {
 		*truncated = true
-		x.r.problem("memory for bodies is used up: later copies are cut")
+		if !reply { // A reply that was cut says so itself; nothing that left is lost with it.
+			x.r.problem("memory for bodies is used up: later copies are cut")
+		}
 		return body
 	}
 	return append(body, b...)
