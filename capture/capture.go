@@ -122,24 +122,6 @@ type Beacon struct {
 	Name string `json:"name"`
 }
 
-// Health says how far a trace can be trusted.
-type Health struct {
-	// Packets counts what was recorded: packets, or connections of a proxy.
-	Packets int64 `json:"packets"`
-	// Dropped counts packets that the instrument knows it lost; nil when it
-	// cannot tell.
-	Dropped *int64 `json:"dropped,omitempty"`
-	// Truncated is true when recording ended before Stop, or when a file ends
-	// in the middle of a record.
-	Truncated bool `json:"truncated"`
-	// Died is when recording ended early, zero when it did not.
-	Died time.Time `json:"died,omitzero"`
-	// SkippedBytes counts bytes of a stream that reassembly knows are missing.
-	SkippedBytes int64 `json:"skipped_bytes"`
-	// Problems are further doubts in words, each a full reason.
-	Problems []string `json:"problems,omitempty"`
-}
-
 // Proto is the transport protocol of a flow.
 type Proto string
 
@@ -230,7 +212,18 @@ type Flow struct {
 	// SkippedBytes counts stream bytes known to be missing; Midstream is true
 	// when the beginning was not seen.
 	SkippedBytes int64 `json:"skipped_bytes,omitempty"`
-	Midstream    bool  `json:"midstream,omitempty"`
+	// Holes are the stretches in which they were sent; those of SkippedBytes that
+	// no hole holds were sent at any time in the conversation.
+	Holes     []Hole `json:"holes,omitempty"`
+	Midstream bool   `json:"midstream,omitempty"`
+}
+
+// A Hole is bytes of a stream that were sent, at some time between From and To, and
+// not recorded.
+type Hole struct {
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Bytes int64     `json:"bytes"`
 }
 
 // A Burst is a part of what a flow's client sent.

@@ -222,6 +222,7 @@ func (b *bench) read(t *capture.Trace, phone time.Duration) {
 	t.Health.SkippedBytes += c.Health.SkippedBytes
 	t.Health.Truncated = t.Health.Truncated || c.Health.Truncated
 	t.Health.Problems = append(t.Health.Problems, c.Health.Problems...)
+	t.Health.Losses = append(t.Health.Losses, c.Health.Losses...)
 	b.packets[t.Backend] = c
 }
 
@@ -243,6 +244,10 @@ func shift(c *dissect.Capture, by time.Duration) {
 		for j := range f.Sent {
 			f.Sent[j].At = f.Sent[j].At.Add(by)
 		}
+		for j := range f.Holes {
+			h := &f.Holes[j]
+			h.From, h.To = h.From.Add(by-drift), h.To.Add(by+drift)
+		}
 	}
 	for i := range c.Exchanges {
 		e := &c.Exchanges[i]
@@ -255,7 +260,15 @@ func shift(c *dissect.Capture, by time.Duration) {
 	for i := range c.Lookups {
 		c.Lookups[i].At = c.Lookups[i].At.Add(by)
 	}
+	for i := range c.Health.Losses {
+		l := &c.Health.Losses[i]
+		l.From, l.To = l.From.Add(by-drift), l.To.Add(by+drift)
+	}
 }
+
+// drift is how far a packet's time may be from the host's after it was moved:
+// clocks are read a few times in a trial only.
+const drift = time.Second
 
 // judgeWatches adds to an observation what the watches saw in its window.
 func (b *bench) judgeWatches(o *Observation) {

@@ -210,8 +210,8 @@ func (v *view) instrumentDoubts(o *Observation) []string {
 	doubts = append(doubts, v.disagreements(o)...)
 	for i := range v.flows {
 		f := &v.flows[i]
-		if f.SkippedBytes > 0 && overlaps(o, f.Start, f.End) {
-			doubts = append(doubts, fmt.Sprintf("%s misses %d bytes of a conversation with %s", f.Backend, f.SkippedBytes, f.host))
+		if n := missing(o, f); n > 0 {
+			doubts = append(doubts, fmt.Sprintf("%s misses %d bytes of a conversation with %s", f.Backend, n, f.host))
 		}
 	}
 	if len(v.shams) > 0 {
@@ -236,6 +236,22 @@ func windowDoubts(o *Observation) []string {
 		return []string{fmt.Sprintf("the window was cut short: it was to last %s and lasted %s", o.Window.Wanted, got.Round(time.Millisecond))}
 	}
 	return nil
+}
+
+// missing is how many bytes of a conversation may have been sent in an observation
+// and are not recorded.
+func missing(o *Observation, f *flow) int64 {
+	n, anywhen := int64(0), f.SkippedBytes
+	for _, h := range f.Holes {
+		anywhen -= h.Bytes
+		if overlaps(o, h.From, h.To) {
+			n += h.Bytes
+		}
+	}
+	if anywhen > 0 && overlaps(o, f.Start, f.End) {
+		n += anywhen
+	}
+	return n
 }
 
 // recordDoubts are records that contradict themselves, so that nothing can be
@@ -315,8 +331,13 @@ func traceDoubts(o *Observation, t capture.Trace) []string {
 	if c := t.Clock; c != nil && (c.Uncertainty > clockLimit || c.Uncertainty < 0) {
 		say("its clock could not be measured well enough to say what lies in the window")
 	}
-	if h.Dropped != nil && *h.Dropped != 0 {
-		say("%d packets were dropped", *h.Dropped)
+	for _, l := range h.Losses {
+		if overlaps(o, l.From, l.To) {
+			say("%s, at some time from %s to %s", l, clockTime(l.From), clockTime(l.To))
+		}
+	}
+	if n := h.Unplaced(); n != 0 {
+		say("%s, nobody knows when", capture.Loss{Packets: n, Why: "dropped"})
 	}
 	if h.Dropped == nil && t.Packets != "" {
 		say("it did not say how many packets it dropped")

@@ -87,6 +87,10 @@ func (b *bench) window(ctx context.Context, sc Scenario, act *Act, o *Observatio
 	if err := sleep(ctx, paced(settle, p.Pace)); err != nil {
 		return fmt.Errorf("let the phone settle: %w", err)
 	}
+	// What an instrument lost so far, it lost before the window.
+	if err := b.beacons(ctx, o); err != nil {
+		return fmt.Errorf("beacon before the window: %w", err)
+	}
 	if err := b.measure(ctx, &o.ClockBefore, &o.CountersBefore); err != nil {
 		return err
 	}

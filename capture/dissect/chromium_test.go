@@ -231,7 +231,7 @@ func TestChromium(t *testing.T) {
 	}
 	opened, b := withKeys(t, b, secrets)
 	c := read(t, b, dissect.Options{})
-	if c.Damaged || c.Health.Truncated || c.Health.SkippedBytes > 0 || len(c.Health.Problems) > 0 {
+	if c.Damaged || c.Health.Truncated || c.Health.SkippedBytes > 0 || len(c.Health.Doubts()) > 0 {
 		t.Errorf("health %+v", c.Health)
 	}
 	checkBrowsed(t, c)

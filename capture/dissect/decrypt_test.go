@@ -187,7 +187,7 @@ func TestDecryption(t *testing.T) {
 			}
 			read++
 			c, err := dissect.Read(bytes.NewReader(w.pcap()), dissect.Options{KeyLog: log})
-			if err != nil || c.Damaged || len(c.Health.Problems) > 0 {
+			if err != nil || c.Damaged || len(c.Health.Doubts()) > 0 {
 				t.Fatalf("health %+v, %v", c.Health, err)
 			}
 			if len(c.Exchanges) != 1 || len(c.Flows) != 1 {
@@ -231,8 +231,8 @@ func TestKeysThatDoNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := read(t, w.pcap(), dissect.Options{KeyLog: wrong})
-	if len(c.Exchanges) != 0 || len(c.Unread) != 0 || c.Flows[0].Visibility != capture.Metadata || !strings.Contains(strings.Join(c.Health.Problems, " "), "does not open") {
-		t.Errorf("%d exchanges, flow %s, %q", len(c.Exchanges), c.Flows[0].Visibility, c.Health.Problems)
+	if len(c.Exchanges) != 0 || len(c.Unread) != 0 || c.Flows[0].Visibility != capture.Metadata || !strings.Contains(strings.Join(c.Health.Doubts(), " "), "does not open") {
+		t.Errorf("%d exchanges, flow %s, %q", len(c.Exchanges), c.Flows[0].Visibility, c.Health.Doubts())
 	}
 }
 

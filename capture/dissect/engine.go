@@ -36,9 +36,8 @@ type engine struct {
 	dns     lookups
 	http    []*exchange
 	unread  []unreadOf
-	odd     map[oddity]int
+	losses  losses
 	packets int64
-	cut     int
 	pending int   // bytes that wait behind holes, in all streams
 	past    int   // bytes that repetitions are compared with, in all streams
 	stored  int64 // bytes of bodies that were kept
@@ -53,7 +52,7 @@ type engine struct {
 }
 
 func newEngine(o Options) *engine {
-	return &engine{o: o, flows: map[flowKey]*flow{}, odd: map[oddity]int{}}
+	return &engine{o: o, flows: map[flowKey]*flow{}, losses: losses{}}
 }
 
 // record takes one packet of the file.
@@ -61,7 +60,7 @@ func (e *engine) record(rec *record) {
 	e.packets++
 	beyond := rec.wire - len(rec.data)
 	if beyond > 0 {
-		e.cut++
+		e.losses.add(cutShort, rec.at, rec.at)
 	}
 	for d := e.frags.expired(rec.at); d != nil; d = e.frags.expired(rec.at) {
 		e.incomplete(d)
@@ -72,12 +71,12 @@ func (e *engine) record(rec *record) {
 	}
 	b, why := network(rec.link, data)
 	if why != "" {
-		e.strange(why)
+		e.strange(why, rec.at)
 		return
 	}
 	var p packet
 	if why = internet(b, beyond, &p); why != "" {
-		e.strange(why)
+		e.strange(why, rec.at)
 		return
 	}
 	p.owner = whose
@@ -89,7 +88,7 @@ func (e *engine) record(rec *record) {
 		p = d.packet()
 		if p.src.Is6() {
 			if why = p.extensions(p.payload, 0, len(p.payload)+p.missing, p.proto); why != "" {
-				e.strange(why)
+				e.strange(why, rec.at)
 				p.proto = protoFragment
 			}
 		}
@@ -97,16 +96,16 @@ func (e *engine) record(rec *record) {
 	e.packet(&p, rec.at)
 }
 
-func (e *engine) strange(why oddity) {
+func (e *engine) strange(why oddity, at time.Time) {
 	if why != notIP {
-		e.odd[why]++
+		e.losses.add(string(why), at, at)
 	}
 }
 
 // incomplete gives the bytes of a datagram that never became whole to the flow
 // that they belong to, as far as its beginning tells.
 func (e *engine) incomplete(d *datagram) {
-	e.strange(oddFragment)
+	e.losses.add(string(oddFragment), d.at, d.last)
 	p := d.packet()
 	if p.src.Is6() && p.extensions(p.payload, 0, len(p.payload)+p.missing, p.proto) != "" || len(p.payload) < 4 {
 		p.proto = protoFragment
@@ -126,6 +125,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 		n := max(0, len(p.payload)+p.missing-8)
 		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
 		f.skipped += int64(p.missing)
+		f.hole(at, at, p.missing)
 		e.unreachable(p)
 		if len(p.payload) > 8 {
 			f.keepUnread(e, dir, p.payload[8:])
@@ -135,6 +135,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 		n := len(p.payload) + p.missing
 		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
 		f.skipped += int64(p.missing)
+		f.hole(at, at, p.missing)
 		f.keepUnread(e, dir, p.payload)
 	}
 }
@@ -200,7 +201,7 @@ func protoName(n uint8) capture.Proto {
 func (e *engine) tcp(p *packet, at time.Time) {
 	var s segment
 	if why := transport(p.payload, &s); why != "" {
-		e.strange(why)
+		e.strange(why, at)
 		e.unparsed(p, at)
 		return
 	}
@@ -266,26 +267,39 @@ func (e *engine) tcp(p *packet, at time.Time) {
 	}
 	for d := range f.tcp.half {
 		if g := &f.tcp.half[d]; g.due(at) || len(g.pending) > 0 && e.pending > maxPendingAll {
-			e.skip(f, d)
+			e.skip(f, d, at)
 		}
 	}
 }
 
-// skip gives up one hole in a stream.
-func (e *engine) skip(f *flow, dir int) {
+// skip gives up one hole in a stream. What is missing was first sent after the bytes
+// before it were, and by now: either later bytes or an acknowledgement are there.
+func (e *engine) skip(f *flow, dir int, now time.Time) {
 	h := &f.tcp.half[dir]
 	before := h.pendingBytes
 	h.forget(e) // What stood in the hole is not known.
 	h.skip(
-		func(n int) { f.tcp.talk.gap(e, f, dir, n) },
+		func(n int) {
+			f.hole(f.handed(dir), now, n)
+			f.tcp.talk.gap(e, f, dir, n)
+		},
 		func(c chunk) { f.hear(e, dir, c) })
 	e.pending += h.pendingBytes - before
 }
 
 // hear takes the next bytes of a stream.
 func (f *flow) hear(e *engine, dir int, c chunk) {
+	f.hole(c.at, c.at, c.cut)
 	f.tcp.half[dir].writes(e, c)
 	f.tcp.talk.chunk(e, f, dir, c)
+}
+
+// handed is when the last bytes were sent that were handed on.
+func (f *flow) handed(dir int) time.Time {
+	if at := f.tcp.half[dir].handed; !at.IsZero() {
+		return at
+	}
+	return f.start
 }
 
 // flush hands on everything that still waits in a connection, and ends it.
@@ -296,12 +310,13 @@ func (e *engine) flush(f *flow) {
 	f.tcp.flushed = true
 	for dir := range f.tcp.half {
 		for len(f.tcp.half[dir].pending) > 0 {
-			e.skip(f, dir)
+			e.skip(f, dir, f.end)
 		}
 		f.tcp.half[dir].forget(e)
 		// What the other end has acknowledged was sent, whoever saw it.
 		if n := f.tcp.half[dir].unseen(); n > 0 {
 			f.tcp.half[dir].skipped += int64(n)
+			f.hole(f.handed(dir), f.end, n)
 			f.tcp.talk.gap(e, f, dir, n)
 		}
 	}
@@ -326,7 +341,7 @@ func (e *engine) unparsed(p *packet, at time.Time) {
 // udp takes a UDP datagram.
 func (e *engine) udp(p *packet, at time.Time) {
 	if len(p.payload) < 8 {
-		e.strange(oddUDP)
+		e.strange(oddUDP, at)
 		e.unparsed(p, at)
 		return
 	}
@@ -341,6 +356,7 @@ func (e *engine) udp(p *packet, at time.Time) {
 	}
 	f.count(dir, p.size, wire+spare, at)
 	f.skipped += int64(wire - len(data))
+	f.hole(at, at, wire-len(data))
 	e.datagram(f, dir, data, at)
 }
 
@@ -396,8 +412,9 @@ func (e *engine) finish() *Capture {
 	}
 	out.Health.Packets = e.packets
 	out.Health.Problems = e.problems()
-	for why := range e.odd {
-		out.Damaged = out.Damaged || why != oddFragment
+	out.Health.Losses = e.losses.list()
+	for why := range e.losses {
+		out.Damaged = out.Damaged || why != string(oddFragment) && why != cutShort
 	}
 	out.Damaged = out.Damaged || e.full || e.dns.full || e.rest != nil
 	return out
@@ -406,13 +423,6 @@ func (e *engine) finish() *Capture {
 // problems says in words what could not be read.
 func (e *engine) problems() []string {
 	var all []string
-	for why, n := range e.odd {
-		all = append(all, fmt.Sprintf("%s %s", packets(n), why))
-	}
-	sort.Strings(all)
-	if e.cut > 0 {
-		all = append(all, packets(e.cut)+" that the capture cut short (snapshot length)")
-	}
 	if e.unfit > 0 {
 		all = append(all, fmt.Sprintf("the key log does not open %d directions of conversations that it names, from some record on", e.unfit))
 	}
@@ -426,13 +436,6 @@ func (e *engine) problems() []string {
 		all = append(all, "more lookups than are kept")
 	}
 	return all
-}
-
-func packets(n int) string {
-	if n == 1 {
-		return "1 packet"
-	}
-	return strconv.Itoa(n) + " packets"
 }
 
 // room says how many of n bytes of a body may be kept beside the have bytes

@@ -140,7 +140,7 @@ func TestEveryFormat(t *testing.T) {
 	}
 	for name, file := range files {
 		got := read(t, file, dissect.Options{})
-		if got.Damaged || got.Health.Truncated || len(got.Health.Problems) > 0 {
+		if got.Damaged || got.Health.Truncated || len(got.Health.Doubts()) > 0 {
 			t.Errorf("%s: health %+v", name, got.Health)
 		}
 		for i := range got.Flows {
@@ -198,7 +198,7 @@ func TestEveryCut(t *testing.T) {
 			}
 			if !c.Health.Truncated {
 				whole++
-			} else if !c.Damaged || len(c.Health.Problems) != 1 || !strings.Contains(c.Health.Problems[0], "the file ends within") {
+			} else if !c.Damaged || len(c.Health.Doubts()) != 1 || !strings.Contains(c.Health.Doubts()[0], "the file ends within") {
 				t.Errorf("%s cut at %d: health %+v", name, cut, c.Health)
 			}
 			if c.Health.Packets < last || c.Health.Packets > last+1 {
@@ -244,7 +244,7 @@ func TestDamage(t *testing.T) {
 		"frames of a few bytes": {pcapOf(o, false, 1, []frame{{at: noon, data: []byte{1}, link: []byte{}}}), "too short for the header of its link", 1},
 	} {
 		got := read(t, c.file, dissect.Options{})
-		if !got.Damaged || !strings.Contains(strings.Join(got.Health.Problems, "; "), c.want) || got.Health.Packets != int64(c.sure) {
+		if !got.Damaged || !strings.Contains(strings.Join(got.Health.Doubts(), "; "), c.want) || got.Health.Packets != int64(c.sure) {
 			t.Errorf("%s: %d packets of %d, health %+v", name, got.Health.Packets, c.sure, got.Health)
 		}
 	}
@@ -260,7 +260,7 @@ func TestSnapshotLengthIsNoDamage(t *testing.T) {
 		w.frames[i].keep = 96
 	}
 	c := read(t, w.pcap(), dissect.Options{})
-	if c.Damaged || c.Health.SkippedBytes == 0 || !strings.Contains(strings.Join(c.Health.Problems, ";"), "snapshot length") {
+	if c.Damaged || c.Health.SkippedBytes == 0 || !strings.Contains(strings.Join(c.Health.Doubts(), ";"), "snapshot length") {
 		t.Errorf("health %+v", c.Health)
 	}
 	var got int64

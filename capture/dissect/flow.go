@@ -46,6 +46,7 @@ type flow struct {
 	header      string // host of the first HTTP request
 	refusal     string // what a router or an alert said
 	skipped     int64
+	holes       []capture.Hole
 	tcp         *connection
 	udp         *datagrams
 	kept        [2]*keptBytes
@@ -194,6 +195,31 @@ func (f *flow) lost() int64 {
 	return n
 }
 
+// maxHoles is how many stretches of one flow are told apart; the last one takes
+// what comes after.
+const maxHoles = 1000
+
+// hole notes when bytes were sent that are missing.
+func (f *flow) hole(from, to time.Time, n int) {
+	if to.Before(from) { // The packets of a file need not be in order.
+		from, to = to, from
+	}
+	switch last := len(f.holes) - 1; {
+	case n <= 0:
+	case last+1 < maxHoles:
+		f.holes = append(f.holes, capture.Hole{From: from, To: to, Bytes: int64(n)})
+	default:
+		h := &f.holes[last]
+		h.Bytes += int64(n)
+		if from.Before(h.From) {
+			h.From = from
+		}
+		if to.After(h.To) {
+			h.To = to
+		}
+	}
+}
+
 // ask notes that the words of direction dir are a client's.
 func (f *flow) ask(dir int) {
 	if f.asker < 0 {
@@ -241,6 +267,7 @@ func (f *flow) result(names *names) capture.Flow {
 		Sent:         f.bursts[up],
 		Visibility:   f.visibility,
 		SkippedBytes: f.lost(),
+		Holes:        f.holes,
 		Failure:      f.failure(up),
 	}
 	if out.Visibility == capture.VisibilityUnknown {

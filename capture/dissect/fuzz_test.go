@@ -27,6 +27,16 @@ func sane(t *testing.T, c *dissect.Capture, input int) {
 		if f.BytesUp < 0 || f.BytesDown < 0 || f.PayloadUp < 0 || f.PayloadDown < 0 || f.SkippedBytes < 0 || f.PayloadUp > f.BytesUp || f.PayloadDown > f.BytesDown || f.End.Before(f.Start) {
 			t.Errorf("flow %+v", f)
 		}
+		var missing int64
+		for _, h := range f.Holes {
+			missing += h.Bytes
+			if h.Bytes <= 0 || h.To.Before(h.From) {
+				t.Errorf("hole %+v", h)
+			}
+		}
+		if missing > f.SkippedBytes {
+			t.Errorf("%d bytes in holes of %d that are missing", missing, f.SkippedBytes)
+		}
 		if f.Visibility == capture.VisibilityUnknown {
 			t.Errorf("flow %s says nothing of its visibility", f.ID)
 		}
@@ -60,7 +70,7 @@ func sane(t *testing.T, c *dissect.Capture, input int) {
 	if len(c.Flows) > 0 && stored > input {
 		t.Errorf("%d bytes are kept of an input of %d", stored, input)
 	}
-	if c.Health.Truncated && !c.Damaged || c.Damaged && len(c.Health.Problems) == 0 {
+	if c.Health.Truncated && !c.Damaged || c.Damaged && len(c.Health.Doubts()) == 0 {
 		t.Errorf("damaged %v, health %+v", c.Damaged, c.Health)
 	}
 }

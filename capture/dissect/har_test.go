@@ -35,7 +35,7 @@ func TestHARRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := dissect.ReadHAR(bytes.NewReader(file.Bytes()))
-	if err != nil || got.Damaged || got.Health.Truncated || len(got.Health.Problems) > 0 {
+	if err != nil || got.Damaged || got.Health.Truncated || len(got.Health.Doubts()) > 0 {
 		t.Fatalf("%v, %+v", err, got)
 	}
 	if !reflect.DeepEqual(got.Exchanges, want) {
@@ -151,7 +151,7 @@ func TestDamagedHAR(t *testing.T) {
 			continue
 		}
 		want := strings.Count(whole[:cut], entry)
-		if !got.Damaged || !got.Health.Truncated || len(got.Exchanges) != want || len(got.Health.Problems) != 1 {
+		if !got.Damaged || !got.Health.Truncated || len(got.Exchanges) != want || len(got.Health.Doubts()) != 1 {
 			t.Errorf("cut at %d: %d entries of %d, health %+v", cut, len(got.Exchanges), want, got.Health)
 		}
 	}
@@ -167,7 +167,7 @@ func TestDamagedHAR(t *testing.T) {
 		"deep entry":                 {`{"log":{"entries":[` + entry + `,{"x":` + strings.Repeat("[", 20_000), true, 1},
 	} {
 		got, err := dissect.ReadHAR(strings.NewReader(c.file))
-		if err != nil || !got.Damaged || got.Health.Truncated != c.truncated || len(got.Exchanges) != c.entries || len(got.Health.Problems) == 0 {
+		if err != nil || !got.Damaged || got.Health.Truncated != c.truncated || len(got.Exchanges) != c.entries || len(got.Health.Doubts()) == 0 {
 			t.Errorf("%s: %v, %+v", name, err, got)
 		}
 	}

@@ -38,7 +38,7 @@ func wholly(t *testing.T, c *dissect.Capture, bodies map[string]string) {
 			t.Errorf("%s: the trailer is missing from %v", x.URL, x.ResponseHeader)
 		}
 	}
-	if len(left) > 0 || c.Damaged || len(c.Health.Problems) > 0 || c.Health.SkippedBytes > 0 || len(c.Unread) > 0 {
+	if len(left) > 0 || c.Damaged || len(c.Health.Doubts()) > 0 || c.Health.SkippedBytes > 0 || len(c.Unread) > 0 {
 		t.Errorf("missing %v, unread %d, health %+v", slices.Sorted(maps.Keys(left)), len(c.Unread), c.Health)
 	}
 	for _, f := range c.Flows {
@@ -227,7 +227,7 @@ func TestHTTP3Early(t *testing.T) {
 	if len(c.Flows) != 2 || before == 0 {
 		t.Fatalf("%d flows", len(c.Flows))
 	}
-	if c.Flows[0].Visibility != capture.Plaintext || c.Flows[1].Visibility != capture.Metadata || c.Health.SkippedBytes == 0 || !strings.Contains(strings.Join(c.Health.Problems, " "), "does not open") {
+	if c.Flows[0].Visibility != capture.Plaintext || c.Flows[1].Visibility != capture.Metadata || c.Health.SkippedBytes == 0 || !strings.Contains(strings.Join(c.Health.Doubts(), " "), "does not open") {
 		t.Errorf("flows %+v, health %+v", c.Flows, c.Health)
 	}
 	for _, x := range c.Exchanges {

@@ -229,7 +229,7 @@ func TestDecryptionOfOpenSSL(t *testing.T) {
 				t.Fatalf("openssl made %d key updates, want %d: %s", got, len(c.updates), said)
 			}
 			got := s.read(w)
-			if len(got.Exchanges) != 1 || len(got.Health.Problems) > 0 {
+			if len(got.Exchanges) != 1 || len(got.Health.Doubts()) > 0 {
 				t.Fatalf("%d exchanges, %+v, %d packets", len(got.Exchanges), got.Health, len(w.frames))
 			}
 			if x := got.Exchanges[0]; x.URL != "https://peer.example/file" || x.Status != 200 || len(x.ResponseBody) < 40000 || got.Flows[0].Host != "peer.example" {

@@ -62,7 +62,7 @@ func TestTrailerNamesTheOwnerAndIsNoPayload(t *testing.T) {
 		w.udp("10.0.0.2:40001", "203.0.113.8:9999", bytes.Repeat([]byte{7}, size+1))
 		plain := readClean(t, w)
 		got := read(t, w.tailed(10123, "Mi Browser"), dissect.Options{})
-		if len(got.Health.Problems) > 0 || got.Damaged || len(got.Flows) != len(plain.Flows) || len(got.Exchanges) != len(plain.Exchanges) {
+		if len(got.Health.Doubts()) > 0 || got.Damaged || len(got.Flows) != len(plain.Flows) || len(got.Exchanges) != len(plain.Exchanges) {
 			t.Fatalf("%+v, %d flows of %d", got.Health, len(got.Flows), len(plain.Flows))
 		}
 		for i, f := range got.Flows {

@@ -104,7 +104,7 @@ func TestHTTP3Table(t *testing.T) {
 	q.say(madeApplication, 0, streamFrame(4, 0, h3Frame(1, string(unhex(t, "0381 1011d4"))), true))
 	q.say(madeApplication, 0, streamFrame(6, 29, string(unhex(t, "652f 7061 7468")), false))
 	c := q.read()
-	if f := only(t, c); len(c.Exchanges) != 2 || f.Visibility != capture.Plaintext || len(c.Health.Problems) > 0 {
+	if f := only(t, c); len(c.Exchanges) != 2 || f.Visibility != capture.Plaintext || len(c.Health.Doubts()) > 0 {
 		t.Fatalf("%d exchanges, flow %+v, health %+v", len(c.Exchanges), f, c.Health)
 	}
 	for _, x := range c.Exchanges {

@@ -206,7 +206,7 @@ func TestQUICLevels(t *testing.T) {
 				}
 				c := q.read()
 				f := only(t, c)
-				if len(c.Exchanges) != 2 || f.Visibility != capture.Plaintext || f.Host != "made.example" || len(c.Unread) > 0 || len(c.Health.Problems) > 0 || c.Health.SkippedBytes > 0 {
+				if len(c.Exchanges) != 2 || f.Visibility != capture.Plaintext || f.Host != "made.example" || len(c.Unread) > 0 || len(c.Health.Doubts()) > 0 || c.Health.SkippedBytes > 0 {
 					t.Fatalf("%d exchanges, flow %+v, health %+v", len(c.Exchanges), f, c.Health)
 				}
 				for i, want := range []string{"/early soon", "/late then"} {
@@ -246,7 +246,7 @@ func TestQUICKeyUpdates(t *testing.T) {
 	for _, x := range c.Exchanges {
 		delete(want, strings.TrimPrefix(x.URL, "https://made.example"))
 	}
-	if f := only(t, c); len(want) > 0 || f.Visibility != capture.Plaintext || len(c.Health.Problems) > 0 || c.Health.SkippedBytes > 0 {
+	if f := only(t, c); len(want) > 0 || f.Visibility != capture.Plaintext || len(c.Health.Doubts()) > 0 || c.Health.SkippedBytes > 0 {
 		t.Errorf("missing %v, flow %+v, health %+v", want, f, c.Health)
 	}
 }
@@ -271,7 +271,7 @@ func TestQUICJoined(t *testing.T) {
 		q.show(0, all)
 		q.say(madeApplication, 1, streamFrame(0, 0, madeReply(t), true))
 		c := q.read()
-		if f := only(t, c); len(c.Exchanges) != 1 || string(c.Exchanges[0].RequestBody) != body || f.Visibility != capture.Plaintext || len(c.Health.Problems) > 0 {
+		if f := only(t, c); len(c.Exchanges) != 1 || string(c.Exchanges[0].RequestBody) != body || f.Visibility != capture.Plaintext || len(c.Health.Doubts()) > 0 {
 			t.Errorf("of %d bytes each: %d exchanges, flow %+v, health %+v", size, len(c.Exchanges), f, c.Health)
 		}
 	}
@@ -310,7 +310,7 @@ func TestQUICStaysClosed(t *testing.T) {
 			q.say(madeApplication, 1, streamFrame(0, 0, madeReply(t), true))
 			q.say(madeApplication, 0, streamFrame(4, 0, madeRequest(t, "/c", "d"), true))
 			c := q.read()
-			if f := only(t, c); f.Visibility != capture.Metadata || !strings.Contains(strings.Join(c.Health.Problems, " "), "does not open") {
+			if f := only(t, c); f.Visibility != capture.Metadata || !strings.Contains(strings.Join(c.Health.Doubts(), " "), "does not open") {
 				t.Errorf("flow %+v, health %+v", f, c.Health)
 			}
 			if n := slices.IndexFunc(c.Exchanges, func(x capture.Exchange) bool { return x.URL == "https://made.example/c" }); n < 0 {

@@ -77,6 +77,7 @@ type half struct {
 	pending      []chunk
 	pendingBytes int
 	since        time.Time // when the hole before pending opened
+	handed       time.Time // of the last chunk that was handed on
 	skipped      int64
 }
 
@@ -112,7 +113,7 @@ func (h *half) accept(c chunk, deliver func(chunk)) (fresh int) {
 }
 
 func (h *half) hand(c chunk, deliver func(chunk)) {
-	h.next = c.end()
+	h.next, h.handed = c.end(), c.at
 	h.skipped += int64(c.cut)
 	deliver(c)
 }

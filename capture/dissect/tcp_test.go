@@ -127,10 +127,14 @@ func TestLostSegmentIsReported(t *testing.T) {
 	w := newWire(t)
 	x := w.dial(phone4, host4).open()
 	x.up("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 300\r\n\r\n" + body)
+	before := w.now
+	w.after(time.Second)
 	x.client.seq += 100 // the capture missed it, the server did not
 	x.up(body)
 	w.after(2 * time.Second)
 	x.down(answered)
+	by := w.now
+	w.after(time.Hour)
 	x.up(posted)
 	x.down(answered)
 	x.close()
@@ -138,6 +142,9 @@ func TestLostSegmentIsReported(t *testing.T) {
 	f := only(t, c)
 	if f.SkippedBytes != 100 || c.Health.SkippedBytes != 100 || c.Damaged {
 		t.Errorf("skipped %d and %d bytes, want 100; health %+v", f.SkippedBytes, c.Health.SkippedBytes, c.Health)
+	}
+	if len(f.Holes) != 1 || f.Holes[0].Bytes != 100 || before.Sub(f.Holes[0].From).Abs() > 10*time.Millisecond || by.Sub(f.Holes[0].To).Abs() > 10*time.Millisecond {
+		t.Errorf("holes %+v, want 100 bytes between %s and %s", f.Holes, before, by)
 	}
 	if len(c.Exchanges) != 2 || !c.Exchanges[0].RequestTruncated || c.Exchanges[0].BytesUp != 300 || len(c.Exchanges[0].RequestBody) != 200 {
 		t.Fatalf("exchanges %+v", c.Exchanges)
@@ -354,8 +361,38 @@ func TestMissingFragmentIsAProblem(t *testing.T) {
 	w.frames = []frame{{at: noon, data: fragment4(whole, 0, 1208)}}
 	c := read(t, w.pcap(), dissect.Options{})
 	f := only(t, c)
-	if f.Client.Port() != 40000 || f.BytesUp != 1228 || len(c.Health.Problems) != 1 || !strings.Contains(c.Health.Problems[0], "fragments") || c.Damaged {
+	if f.Client.Port() != 40000 || f.BytesUp != 1228 || len(c.Health.Doubts()) != 1 || !strings.Contains(c.Health.Doubts()[0], "fragments") || c.Damaged {
 		t.Errorf("flow %+v, health %+v", f, c.Health)
+	}
+	if l := c.Health.Losses; len(l) != 1 || l[0].Packets != 1 || l[0].Dropped || !l[0].From.Equal(noon) || !l[0].To.Equal(noon) {
+		t.Errorf("losses %+v", c.Health.Losses)
+	}
+}
+
+// TestLossesAreStretches: packets that cannot be read are told by their times, and
+// however many there are, in a bounded number of stretches.
+func TestLossesAreStretches(t *testing.T) {
+	w := newWire(t)
+	for i := range 5000 {
+		if i == 1000 {
+			w.after(time.Hour)
+		}
+		if i >= 1000 {
+			w.after(2 * time.Second)
+		}
+		w.frames = append(w.frames, frame{at: w.now, data: []byte{0x45, 0, 0, 0}})
+	}
+	first, last := w.frames[0].at, w.now
+	h := read(t, w.pcap(), dissect.Options{}).Health
+	var all int64
+	for _, l := range h.Losses {
+		all += l.Packets
+	}
+	if all != 5000 || len(h.Losses) < 2 || len(h.Losses) > 1000 || h.Losses[0].Packets != 1000 || !h.Losses[0].From.Equal(first) || !h.Losses[0].To.Equal(first) {
+		t.Errorf("%d packets in %d stretches, the first %+v", all, len(h.Losses), h.Losses[0])
+	}
+	if end := h.Losses[len(h.Losses)-1]; !end.To.Equal(last) || end.Packets < 3000 {
+		t.Errorf("the last stretch is %+v, want one that reaches %s", end, last)
 	}
 }
 

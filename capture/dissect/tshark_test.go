@@ -288,7 +288,7 @@ func TestGenuineTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := read(t, b, dissect.Options{})
-	if c.Damaged || c.Health.Truncated || c.Health.SkippedBytes > 0 || len(c.Health.Problems) > 0 {
+	if c.Damaged || c.Health.Truncated || c.Health.SkippedBytes > 0 || len(c.Health.Doubts()) > 0 {
 		t.Errorf("health %+v", c.Health)
 	}
 	ours := factsOf(c)

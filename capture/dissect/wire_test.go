@@ -226,7 +226,7 @@ func read(t testing.TB, file []byte, o dissect.Options) *dissect.Capture {
 func readClean(t testing.TB, w *wire) *dissect.Capture {
 	t.Helper()
 	c := read(t, w.pcap(), dissect.Options{})
-	if c.Damaged || c.Health.Truncated || len(c.Health.Problems) > 0 || c.Health.SkippedBytes > 0 || int(c.Health.Packets) != len(w.frames) {
+	if c.Damaged || c.Health.Truncated || len(c.Health.Doubts()) > 0 || c.Health.SkippedBytes > 0 || int(c.Health.Packets) != len(w.frames) {
 		t.Fatalf("health of a sound capture of %d packets: %+v", len(w.frames), c.Health)
 	}
 	var total int64

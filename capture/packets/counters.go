@@ -40,6 +40,24 @@ func (c *Counters) Read(line string) bool {
 	return true
 }
 
+// Interim reads the line that tcpdump writes in the middle of its work when it gets
+// SIGUSR1: the same counters in one line, "tcpdump: 3 packets captured, 4 packets
+// received by filter, 0 packets dropped by kernel" (its manual page, and its
+// function info). False for any other line.
+func Interim(line string) (Counters, bool) {
+	_, list, ok := strings.Cut(strings.TrimSpace(line), ": ")
+	if !ok {
+		return Counters{}, false
+	}
+	var c Counters
+	for part := range strings.SplitSeq(list, ", ") {
+		if !c.Read(part) {
+			return Counters{}, false
+		}
+	}
+	return c, c.Captured != nil && c.DroppedKernel != nil
+}
+
 // dumpcapLoss is how dumpcap says what one interface lost: what the kernel
 // counted and what dumpcap's own buffers had no room for are one figure.
 var dumpcapLoss = regexp.MustCompile(`^Packets received/dropped on interface .*: (\d+)/(\d+) `)

@@ -132,6 +132,67 @@ func TestHowAStreamEnds(t *testing.T) {
 	}
 }
 
+// TestLossesArePlaced: what a source says in the middle of its work tells when it
+// dropped something.
+func TestLossesArePlaced(t *testing.T) {
+	number := func(n int64) *int64 { return &n }
+	rec, _ := recorder(t, packets.Options{})
+	rec.Take(fileHeader())
+	begin := time.Now()
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	rec.Lost(0, at(1), at(2))
+	rec.Lost(5, at(11), at(12))
+	rec.Lost(5, at(21), at(22))
+	rec.End(packets.How{Dropped: number(8)})
+	trace, err := rec.Close(func() error { return nil })
+	h := trace.Health
+	if err != nil || h.Dropped == nil || *h.Dropped != 8 || h.Unplaced() != 0 || len(h.Losses) != 2 || len(h.Problems) > 0 {
+		t.Fatalf("health %+v, %v", h, err)
+	}
+	if a, b := h.Losses[0], h.Losses[1]; !a.From.Equal(at(1)) || !a.To.Equal(at(12)) || a.Packets != 5 || !b.From.Equal(at(21)) || !b.To.Equal(trace.End) || b.Packets != 3 {
+		t.Errorf("losses %+v", h.Losses)
+	}
+
+	rec, _ = recorder(t, packets.Options{})
+	rec.Take(fileHeader())
+	rec.Lost(4, at(1), at(2))
+	rec.Lost(3, at(3), at(4))
+	rec.End(packets.How{Early: true})
+	trace, err = rec.Close(func() error { return nil })
+	h = trace.Health
+	if err != nil || h.Dropped == nil || *h.Dropped != 4 || len(h.Losses) != 2 || h.Losses[1].Packets != 0 || !h.Losses[1].From.Equal(at(3)) {
+		t.Errorf("one that died: %+v, %v", h, err)
+	}
+	if len(h.Problems) != 1 || !strings.Contains(h.Problems[0], "later that it dropped 3") {
+		t.Errorf("a count that shrinks: %q", h.Problems)
+	}
+
+	rec, _ = recorder(t, packets.Options{})
+	rec.Take(fileHeader())
+	rec.End(packets.How{Dropped: number(2)})
+	trace, _ = rec.Close(func() error { return nil })
+	if l := trace.Health.Losses; len(l) != 1 || !l[0].From.Equal(trace.Start) || !l[0].To.Equal(trace.End) {
+		t.Errorf("one that spoke at its end only: %+v", l)
+	}
+}
+
+func TestInterimCounters(t *testing.T) {
+	for line, want := range map[string]int64{
+		"tcpdump: 3 packets captured, 4 packets received by filter, 0 packets dropped by kernel":                              0,
+		"tcpdump: 1 packet captured, 1 packet received by filter, 1 packet dropped by kernel, 9 packets dropped by interface": 1,
+		"tcpdump: listening on wlan0, link-type EN10MB (Ethernet), snapshot length 262144 bytes":                              -1,
+		"tcpdump: 3 packets captured, and something else":                                                                     -1,
+		"3 packets captured": -1,
+		"tcpdump: 3 packets captured, 4 packets received by filter": -1,
+		"": -1,
+	} {
+		c, ok := packets.Interim(line)
+		if ok != (want >= 0) || ok && *c.DroppedKernel != want {
+			t.Errorf("%q: %+v, %t", line, c, ok)
+		}
+	}
+}
+
 // TestPcapngIsToldApart: a technician whose command writes the other format is
 // told how to make it write this one.
 func TestPcapngIsToldApart(t *testing.T) {

@@ -85,6 +85,8 @@ type Recorder struct {
 	lines   []string // the last lines that the source said
 	ended   time.Time
 	health  capture.Health
+	lost    int64     // packets that the source has said it dropped, so far
+	lostAt  time.Time // what it dropped before that time is in lost
 
 	reading sync.Mutex // one Read or Close at a time
 	copied  int64      // bytes in the copy that Read hands out
@@ -197,6 +199,30 @@ func (r *Recorder) Begun() <-chan struct{} { return r.begun }
 // Done is closed when nothing more can arrive.
 func (r *Recorder) Done() <-chan struct{} { return r.done }
 
+// Lost notes that the source, asked at one time and heard at another, said it had
+// dropped so many packets since it began. What is new was dropped after it was last
+// asked.
+func (r *Recorder) Lost(dropped int64, asked, heard time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.place(dropped, asked, heard)
+}
+
+// place is Lost. The lock is held.
+func (r *Recorder) place(dropped int64, asked, heard time.Time) {
+	since := r.lostAt
+	if since.IsZero() {
+		since = r.started
+	}
+	switch n := dropped - r.lost; {
+	case n < 0:
+		r.problem(fmt.Sprintf("%s said that it dropped %d packets, and later that it dropped %d", r.o.Name, r.lost, dropped))
+	case n > 0:
+		r.health.Losses = append(r.health.Losses, capture.Loss{From: since, To: heard, Packets: n, Why: "dropped before they were recorded", Dropped: true})
+	}
+	r.lost, r.lostAt = max(dropped, r.lost), asked
+}
+
 // Records is how many packets have arrived.
 func (r *Recorder) Records() int64 {
 	r.mu.Lock()
@@ -251,9 +277,16 @@ func (r *Recorder) End(how How) {
 		r.problem("no pcap header arrived")
 		r.health.Truncated = true
 	}
-	if how.Dropped != nil {
-		n := *how.Dropped
+	switch {
+	case how.Dropped != nil:
+		r.place(*how.Dropped, r.ended, r.ended)
+		n := r.lost
 		r.health.Dropped = &n
+	case !r.lostAt.IsZero():
+		// It died with its last count untold: what it said before still holds.
+		n := r.lost
+		r.health.Dropped = &n
+		r.health.Losses = append(r.health.Losses, capture.Loss{From: r.lostAt, To: r.ended, Why: "it did not say how many packets it dropped in its last stretch"})
 	}
 	if c := how.Captured; c != nil && *c != r.split.records {
 		r.problem(fmt.Sprintf("%s captured %d packets, %d arrived", r.o.Name, *c, r.split.records))

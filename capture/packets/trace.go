@@ -62,6 +62,7 @@ func (r *Recorder) trace() (capture.Trace, int64) {
 func cloned(t capture.Trace) capture.Trace {
 	t.Beacons = slices.Clone(t.Beacons)
 	t.Health.Problems = slices.Clone(t.Health.Problems)
+	t.Health.Losses = slices.Clone(t.Health.Losses)
 	if d := t.Health.Dropped; d != nil {
 		n := *d
 		t.Health.Dropped = &n

@@ -28,6 +28,9 @@ type fakePhone struct {
 	lostRuns bool     // scripts fail, as on a phone that is gone
 	ignores  []string // signals that have no effect
 	lastly   []string // what tcpdump says at its end
+	dropped  []int64  // what it says it dropped, each time that it is asked
+	old      bool     // it does not know SIGUSR1
+	slow     bool     // it does not answer SIGUSR1
 	cmdline  string   // of the process with our pid
 	chunk    int      // bytes written at once; 0 for all
 	partial  bool     // the last record is cut when tcpdump ends
@@ -101,6 +104,10 @@ func (p *fakePhone) Run(ctx context.Context, script string) (stdout, stderr []by
 		return []byte(p.netdev), nil, 0, nil
 	case script == "cat /proc/"+pid+"/cmdline":
 		return []byte(p.cmdline), nil, 0, nil
+	case script == "cat /proc/"+pid+"/status" && p.old:
+		return []byte("Name:\ttcpdump\nSigCgt:\t0000000000015803\n"), nil, 0, nil
+	case script == "cat /proc/"+pid+"/status":
+		return []byte("Name:\ttcpdump\nSigCgt:\t0000000000015a03\n"), nil, 0, nil
 	case strings.HasPrefix(script, "kill -"):
 		signal, id, _ := strings.Cut(strings.TrimPrefix(script, "kill -"), " ")
 		if id != pid {
@@ -131,12 +138,32 @@ func (p *fakePhone) kill(signal string) int {
 	}
 	switch signal {
 	case "0":
+	case "USR1":
+		p.count(live)
 	case "KILL", "9":
 		p.end(live, 137, nil)
 	default:
 		p.end(live, 0, p.lastly)
 	}
 	return 0
+}
+
+// count has tcpdump say its counters, as on SIGUSR1; one that is too old dies.
+func (p *fakePhone) count(s *fakeStream) {
+	switch {
+	case p.old:
+		p.end(s, 138, nil)
+	case p.slow:
+	default:
+		p.mu.Lock()
+		var n int64
+		if len(p.dropped) > 0 {
+			n = p.dropped[0]
+			p.dropped = p.dropped[1:]
+		}
+		p.mu.Unlock()
+		_, _ = fmt.Fprintf(s.err, "tcpdump: 1 packet captured, 1 packet received by filter, %d packets dropped by kernel\n", n)
+	}
 }
 
 // end lets the process end with an exit status.

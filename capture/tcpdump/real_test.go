@@ -125,9 +125,16 @@ func TestGenuineTcpdumpRefuses(t *testing.T) {
 
 func TestGenuineTcpdumpKilled(t *testing.T) {
 	peers.Require(t, "tcpdump")
+	peers.Require(t, "bash")
 	p := &shellPhone{ns: peers.NewNamespace(t), path: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(p.path, "ping"), []byte(question), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	s, err := tcpdump.New(p, tcpdump.Options{Interface: "lo"}).Start(t.Context(), t.TempDir())
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Beacon(t.Context(), "counted1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, exit, err := p.Run(t.Context(), "kill -9 "+tcpdump.PID(s)); err != nil || exit != 0 {
@@ -135,7 +142,12 @@ func TestGenuineTcpdumpKilled(t *testing.T) {
 	}
 	<-s.Done()
 	trace, err := s.Stop(t.Context())
-	if err != nil || !trace.Health.Truncated || trace.Health.Died.IsZero() {
-		t.Errorf("health %+v, %v", trace.Health, err)
+	h := trace.Health
+	if err != nil || !h.Truncated || h.Died.IsZero() {
+		t.Errorf("health %+v, %v", h, err)
+	}
+	// It was asked with the beacon, and could not say what it dropped after that.
+	if h.Dropped == nil || *h.Dropped != 0 || len(h.Losses) != 1 || h.Losses[0].From.Before(trace.Beacons[0].Seen) {
+		t.Errorf("what it said of losses is not kept: %+v", h)
 	}
 }

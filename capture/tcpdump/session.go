@@ -26,10 +26,14 @@ type session struct {
 	abandon context.CancelFunc // ends the stream without asking tcpdump
 	ready   chan struct{}      // closed when tcpdump listens and its pid is known
 
+	counting sync.Mutex // one question for counters at a time
+
 	mu       sync.Mutex
 	pid      int
 	listens  bool
 	said     packets.Counters
+	counts   chan int64 // what a count in the middle says was dropped; holds one
+	tells    bool       // it answers to SIGUSR1
 	stopping bool
 	forced   bool // ended by a signal that loses what tcpdump holds
 	exited   bool // the exit status arrived
@@ -56,7 +60,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 	// The stream outlives ctx, but as long as the start lasts ctx ends it.
 	life, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, abandon)
-	s := &session{Recorder: rec, phone: b.phone, o: b.o, asRoot: asRoot, abandon: abandon, ready: make(chan struct{})}
+	s := &session{Recorder: rec, phone: b.phone, o: b.o, asRoot: asRoot, abandon: abandon, ready: make(chan struct{}), counts: make(chan int64, 1)}
 	script := "echo $$ >&2; exec tcpdump -i " + b.o.Interface + " -U -s 0 -n -w -"
 	stdout, stderr, wait, err := b.phone.Stream(life, asRoot(script))
 	if err != nil {
@@ -76,6 +80,7 @@ func (b *Backend) Start(ctx context.Context, dir string) (capture.Session, error
 		_, stopErr := s.Stop(ctx)
 		return nil, errors.Join(err, stopErr, os.Remove(rec.Path()))
 	}
+	s.tells = s.catches(ctx)
 	return s, nil
 }
 
@@ -159,6 +164,13 @@ func (s *session) hear(line string) {
 			s.pid = pid
 			return
 		}
+	}
+	if c, ok := packets.Interim(line); ok {
+		select {
+		case s.counts <- *c.DroppedKernel:
+		default: // nobody asked
+		}
+		return
 	}
 	s.Hear(line)
 	if s.said.Read(line) {

@@ -391,6 +391,59 @@ func TestCounters(t *testing.T) {
 	}
 }
 
+// TestLossesLieBetweenBeacons: with each beacon tcpdump says what it has dropped.
+func TestLossesLieBetweenBeacons(t *testing.T) {
+	p := newPhone()
+	p.dropped = []int64{0, 4, 4}
+	p.lastly = []string{"3 packets captured", "3 packets received by filter", "4 packets dropped by kernel"}
+	s := start(t, p)
+	var beacons []capture.Beacon
+	for _, nonce := range []string{"one", "two", "three"} {
+		b, err := s.Beacon(t.Context(), nonce)
+		if err != nil {
+			t.Fatal(err)
+		}
+		beacons = append(beacons, b)
+	}
+	h := stop(t, s).Health
+	if h.Dropped == nil || *h.Dropped != 4 || h.Unplaced() != 0 || len(h.Losses) != 1 || len(h.Problems) > 0 {
+		t.Fatalf("health %+v", h)
+	}
+	if l := h.Losses[0]; l.Packets != 4 || l.From.Before(beacons[0].Seen) || l.From.After(beacons[1].Sent) || l.To.Before(beacons[1].Seen) || l.To.After(beacons[2].Sent) {
+		t.Errorf("the loss is %+v, the beacons %+v", l, beacons)
+	}
+}
+
+// TestCountersAreNotForced: a tcpdump that would die of the signal, or does not
+// answer it, is left alone, and its loss may lie anywhere since it was last known.
+func TestCountersAreNotForced(t *testing.T) {
+	for name, harm := range map[string]func(*fakePhone){
+		"old": func(p *fakePhone) { p.old = true }, "slow": func(p *fakePhone) { p.slow = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPhone()
+			harm(p)
+			p.lastly = []string{"2 packets captured", "2 packets received by filter", "4 packets dropped by kernel"}
+			s, err := tcpdump.New(p, tcpdump.Options{StopWait: 100 * time.Millisecond}).Start(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, nonce := range []string{"one", "two"} {
+				if _, err := s.Beacon(t.Context(), nonce); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := map[string]int{"old": 0, "slow": 1}[name]; p.ran("kill -USR1") != want {
+				t.Errorf("it was asked %d times, want %d", p.ran("kill -USR1"), want)
+			}
+			trace := stop(t, s)
+			if h := trace.Health; h.Truncated || *h.Dropped != 4 || len(h.Losses) != 1 || !h.Losses[0].From.Equal(trace.Start) || !h.Losses[0].To.Equal(trace.End) {
+				t.Errorf("health %+v", h)
+			}
+		})
+	}
+}
+
 func TestBeaconUnseen(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

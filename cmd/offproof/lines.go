@@ -160,7 +160,7 @@ func (f *findings) lines(w io.Writer) error {
 		})
 	}
 	h := f.Health
-	out.print(healthLine{"health", h.Packets, h.Dropped, h.Truncated, h.SkippedBytes, h.Problems})
+	out.print(healthLine{"health", h.Packets, h.Dropped, h.Truncated, h.SkippedBytes, h.Doubts()})
 	return out.flush()
 }
 

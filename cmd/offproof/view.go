@@ -328,7 +328,7 @@ func (f *findings) health(out *bytes.Buffer) {
 	switch {
 	case h.Truncated:
 		out.WriteString("  DAMAGED: the file could be read only in part\n")
-	case len(h.Problems) > 0 || h.SkippedBytes > 0 || h.Dropped != nil && *h.Dropped > 0:
+	case len(h.Doubts()) > 0 || h.SkippedBytes > 0 || h.Dropped != nil && *h.Dropped > 0:
 		out.WriteString("  the file was read to its end, and something is missing from it\n")
 	default:
 		out.WriteString("  the file was read to its end and nothing is known to be missing\n")
@@ -343,7 +343,7 @@ func (f *findings) health(out *bytes.Buffer) {
 	if h.SkippedBytes > 0 {
 		fmt.Fprintf(out, "  %s of streams missing\n", count64(h.SkippedBytes, "byte"))
 	}
-	for _, p := range h.Problems {
+	for _, p := range h.Doubts() {
 		fmt.Fprintf(out, "  %s\n", clip(visible(p)))
 	}
 }

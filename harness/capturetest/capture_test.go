@@ -107,12 +107,17 @@ func incognito() harness.Scenario {
 
 // try makes a trial of a search.
 func (b *bench) try(search harness.Scenario) (trial harness.Trial, err error) {
+	return b.tryWhile(search, func(string) {})
+}
+
+// tryWhile makes a trial and passes on what its log says.
+func (b *bench) tryWhile(search harness.Scenario, says func(message string)) (trial harness.Trial, err error) {
 	search.Claim = browser.MakersPromise()
 	run, err := evidence.Create(b.rig.Farm.Evidence, search.Name, time.Now())
 	if err != nil {
 		return trial, err
 	}
-	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(slog.NewJSONHandler(run.Log(), nil))})
+	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(watch{slog.NewJSONHandler(run.Log(), nil), says})})
 	if err == nil {
 		trial, err = phone.Try(b.t.Context(), search, browser.AggregatedData)
 	}
@@ -126,14 +131,19 @@ func (b *bench) observe(sc harness.Scenario, when string, harm func(ctx context.
 	}
 	ctx := b.t.Context()
 	var once sync.Once
-	log := watch{slog.NewJSONHandler(run.Log(), nil), func(now string) {
-		if now == when && when != never {
+	reached := func(phase string) {
+		if phase == when && when != never {
 			once.Do(func() { harm(ctx) })
+		}
+	}
+	log := watch{slog.NewJSONHandler(run.Log(), nil), func(message string) {
+		if message == "window open" {
+			reached(during)
 		}
 	}}
 	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(log), Progress: func(said string) {
 		if _, what, _ := strings.Cut(said, ": "); strings.HasPrefix(what, "letting the phone settle") {
-			log.begins(before)
+			reached(before)
 		}
 	}})
 	if err == nil {
@@ -145,21 +155,19 @@ func (b *bench) observe(sc harness.Scenario, when string, harm func(ctx context.
 	return o, err
 }
 
-// A watch reads in the log of an observation when its window opens.
+// A watch passes on what a log says, such as that a window is open.
 type watch struct {
 	slog.Handler
-	begins func(phase string)
+	says func(message string)
 }
 
 func (w watch) Handle(ctx context.Context, rec slog.Record) error {
-	if rec.Message == "window open" {
-		w.begins(during)
-	}
+	w.says(rec.Message)
 	return w.Handler.Handle(ctx, rec)
 }
 
 func (w watch) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return watch{w.Handler.WithAttrs(attrs), w.begins}
+	return watch{w.Handler.WithAttrs(attrs), w.says}
 }
 
 // verdict is what an observation came to; one that never had a window is

@@ -130,7 +130,7 @@ func TestPCAPdroidOnASimulatedPhone(t *testing.T) {
 			}
 			defer f.Close() //nolint:errcheck // Read only.
 			c, err := dissect.Read(f, dissect.Options{})
-			if err != nil || c.Damaged || len(c.Health.Problems) > 0 || c.Health.Packets != h.Packets {
+			if err != nil || c.Damaged || len(c.Health.Doubts()) > 0 || c.Health.Packets != h.Packets {
 				t.Fatalf("%+v, %v", c.Health, err)
 			}
 			owned, asked := 0, 0

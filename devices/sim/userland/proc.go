@@ -152,6 +152,17 @@ func (p *proc) catch(sigs ...syscall.Signal) {
 	}
 }
 
+// catches is the mask of the signals that are caught: bit 0 is signal 1.
+func (p *proc) catches() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var mask uint64
+	for sig := range p.caught {
+		mask |= 1 << (sig - 1)
+	}
+	return mask
+}
+
 func (p *proc) release(sigs ...syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -271,6 +282,7 @@ type entry struct {
 	args      []string
 	state     string
 	started   time.Time
+	caught    uint64 // signals that it handles, as in /proc/PID/status
 }
 
 func (s *System) processes() []entry {
@@ -283,7 +295,7 @@ func (s *System) processes() []entry {
 	s.procMu.Unlock()
 	for _, p := range procs {
 		name, args := p.title()
-		list = append(list, entry{pid: p.pid, ppid: p.ppid, uid: p.user(), name: name, args: args, state: "S", started: p.started})
+		list = append(list, entry{pid: p.pid, ppid: p.ppid, uid: p.user(), name: name, args: args, state: "S", started: p.started, caught: p.catches()})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].pid < list[j].pid })
 	return list

@@ -104,8 +104,8 @@ func (s *System) procDir(name string) *node {
 	return &node{mode: fs.ModeDir | 0o555, uid: found.uid, gid: found.uid, mtime: now, label: "u:r:su:s0", children: map[string]*node{
 		"cmdline": file(cmdline),
 		"comm":    file(comm + "\n"),
-		"status": file(fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nUid:\t%[5]d\t%[5]d\t%[5]d\t%[5]d\n",
-			comm, found.pid, found.pid, found.ppid, found.uid)),
+		"status": file(fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nUid:\t%[5]d\t%[5]d\t%[5]d\t%[5]d\nSigCgt:\t%016[6]x\n",
+			comm, found.pid, found.pid, found.ppid, found.uid, found.caught)),
 		"stat":      file(fmt.Sprintf("%d (%s) S %d %d 0 0 -1\n", found.pid, comm, found.ppid, found.pid)),
 		"oom_score": file("0\n"),
 		"mountinfo": file(""),

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -216,6 +217,7 @@ type tcpdump struct {
 	o     tcpdumpOptions
 	ring  *ring
 	taps  []Tap
+	gone  []Tap // stopped ones
 	out   io.Writer
 	text  bool
 	buf   []byte
@@ -257,7 +259,7 @@ func newTcpdump(p *proc, o tcpdumpOptions) (*tcpdump, bool) {
 		return nil, false
 	}
 	// The signals are caught before anybody can know that tcpdump listens.
-	p.catch(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	p.catch(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
 	for _, name := range names {
 		mac := own[name].MAC.String()
 		tap, err := net.Tap(name, func(at time.Time, frame []byte) {
@@ -329,8 +331,13 @@ func (t *tcpdump) run() int {
 			t.p.errorf("Got %d\r", t.count)
 			continue
 		case sig := <-t.p.sigs:
-			if sig == syscall.SIGHUP {
+			switch sig {
+			case syscall.SIGHUP:
 				return 128 + int(sig)
+			case syscall.SIGUSR1:
+				passed, dropped := t.counts()
+				t.p.errorf("tcpdump: %s captured, %s received by filter, %s dropped by kernel\n", packets(t.count), packets(passed), packets(dropped))
+				continue
 			}
 		case <-t.p.done:
 			return tcpdumpErrors
@@ -341,7 +348,7 @@ func (t *tcpdump) run() int {
 	if !t.drain() || !t.flush() {
 		return tcpdumpErrors
 	}
-	passed, dropped := t.ring.counts()
+	passed, dropped := t.counts()
 	t.p.errorf("%s captured\n%s received by filter\n%s dropped by kernel\n", packets(t.count), packets(passed), packets(dropped))
 	return 0
 }
@@ -409,13 +416,18 @@ func (t *tcpdump) record(c captured) {
 func (t *tcpdump) stopTaps() {
 	for _, tap := range t.taps {
 		tap.Stop()
-		dropped := tap.Dropped()
-		t.ring.mu.Lock()
-		t.ring.dropped += dropped
-		t.ring.passed += dropped
-		t.ring.mu.Unlock()
 	}
+	t.gone = append(t.gone, t.taps...)
 	t.taps = nil
+}
+
+// counts is what the kernel says of the packets so far.
+func (t *tcpdump) counts() (passed, dropped uint64) {
+	passed, dropped = t.ring.counts()
+	for _, tap := range slices.Concat(t.taps, t.gone) {
+		passed, dropped = passed+tap.Dropped(), dropped+tap.Dropped()
+	}
+	return passed, dropped
 }
 
 func (t *tcpdump) close() { t.stopTaps() }

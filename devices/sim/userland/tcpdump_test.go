@@ -114,6 +114,13 @@ func TestTcpdump(t *testing.T) {
 		out, _ := l.text()
 		return len(out) >= 24+16+len(frame)
 	})
+	if out, _, _ := p.run(t, "grep SigCgt /proc/"+pid+"/status; kill -USR1 "+pid); out != "SigCgt:\t0000000000004203\n" {
+		t.Errorf("it catches %q", out)
+	}
+	until(t, "the counters are said", func() bool {
+		_, errs := l.text()
+		return strings.HasSuffix(errs, "\ntcpdump: 1 packet captured, 1 packet received by filter, 0 packets dropped by kernel\n")
+	})
 	if out, _, code := p.run(t, "cat /proc/"+pid+"/cmdline | tr '\\000' ' '; kill -INT "+pid); out != "tcpdump -i wlan0 -U -s 0 -n -w - " || code != 0 {
 		t.Errorf("pid %s is %q", pid, out)
 	}
