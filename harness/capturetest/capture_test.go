@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,55 +25,6 @@ import (
 	"github.com/offproof/offproof/scenarios"
 	"github.com/offproof/offproof/scenarios/browser"
 )
-
-// The moments of the OFF window at which something is done to the instruments.
-const (
-	before = "before"
-	during = "during"
-	never  = ""
-)
-
-// A bench is a world with one phone, leased.
-type bench struct {
-	t     *testing.T
-	world *sim.World
-	phone *sim.Phone
-	rig   *rig.Rig
-	lease *rig.Lease
-}
-
-func newBench(t *testing.T, phone sim.PhoneConfig) *bench {
-	t.Helper()
-	w, err := sim.Start(t.Context(), sim.Config{
-		Dir: t.TempDir(), Pace: rig.SimulatedPace, Floor: rig.SimulatedFloor, Lab: rig.SimulatedLab(), Phones: []sim.PhoneConfig{phone},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	farm, err := rig.Load(w.FarmFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := rig.New(farm)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, world: w, phone: w.Phones()[0], rig: r}
-	if b.lease, err = r.Lease(t.Context(), b.phone.Serial()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.lease.Release(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
 
 // pair observes an incognito search with the switch on and off, and does harm
 // at a moment of the OFF window.
@@ -122,52 +72,6 @@ func (b *bench) tryWhile(search harness.Scenario, says func(message string)) (tr
 		trial, err = phone.Try(b.t.Context(), search, browser.AggregatedData)
 	}
 	return trial, errors.Join(err, run.Seal(nil, time.Now()))
-}
-
-func (b *bench) observe(sc harness.Scenario, when string, harm func(ctx context.Context)) (o harness.Observation, err error) {
-	run, err := evidence.Create(b.rig.Farm.Evidence, sc.Name, time.Now())
-	if err != nil {
-		return o, err
-	}
-	ctx := b.t.Context()
-	var once sync.Once
-	reached := func(phase string) {
-		if phase == when && when != never {
-			once.Do(func() { harm(ctx) })
-		}
-	}
-	log := watch{slog.NewJSONHandler(run.Log(), nil), func(message string) {
-		if message == "window open" {
-			reached(during)
-		}
-	}}
-	phone, err := b.lease.Phone(run, rig.Options{Seed: 1, Log: slog.New(log), Progress: func(said string) {
-		if _, what, _ := strings.Cut(said, ": "); strings.HasPrefix(what, "letting the phone settle") {
-			reached(before)
-		}
-	}})
-	if err == nil {
-		o, err = phone.Observe(ctx, sc)
-	}
-	if sealed := run.Seal(nil, time.Now()); sealed != nil {
-		err = errors.Join(err, sealed)
-	}
-	return o, err
-}
-
-// A watch passes on what a log says, such as that a window is open.
-type watch struct {
-	slog.Handler
-	says func(message string)
-}
-
-func (w watch) Handle(ctx context.Context, rec slog.Record) error {
-	w.says(rec.Message)
-	return w.Handler.Handle(ctx, rec)
-}
-
-func (w watch) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return watch{w.Handler.WithAttrs(attrs), w.says}
 }
 
 // verdict is what an observation came to; one that never had a window is
