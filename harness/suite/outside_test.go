@@ -56,7 +56,8 @@ var programs = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	// These tests mostly wait for windows to pass, so more of them than there are
-	// processors can run at once.
+	// processors can run at once. Not all of them: the windows are host time, and a
+	// phone whose host is late is inconclusive.
 	flag.Parse()
 	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
 		_ = flag.Set("test.parallel", "6") // a number, which it takes
@@ -304,6 +305,7 @@ func (f *farm) windowOf(arm string) {
 }
 
 func TestPersonalitiesComeOutAsTheyAre(t *testing.T) {
+	t.Parallel()
 	const maker, press = "maker's promise", "press read"
 	type want struct{ maker, press string } // heading of the failure, empty for a pass
 	table := map[string]want{
@@ -326,7 +328,7 @@ func TestPersonalitiesComeOutAsTheyAre(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	r := ginkgo(t, nil, []string{"--procs=6", "--label-filter=duckduckgo"}, []string{"-sim=" + strings.Join(names, ",")})
+	r := ginkgo(t, nil, []string{"--procs=9", "--label-filter=duckduckgo"}, []string{"-sim=" + strings.Join(names, ",")})
 	if r.exit == 0 {
 		t.Errorf("ginkgo passed although phones lie")
 	}
@@ -366,6 +368,7 @@ func TestPersonalitiesComeOutAsTheyAre(t *testing.T) {
 // TestKillsInTheOffArmNeverPass breaks one thing in the middle of the OFF
 // window, for a phone that leaks and for one that does not.
 func TestKillsInTheOffArmNeverPass(t *testing.T) {
+	t.Parallel()
 	kills := map[string]func(f *farm){
 		"the ADB server": func(f *farm) {
 			f.post("/adb/stop")
@@ -401,6 +404,7 @@ func TestKillsInTheOffArmNeverPass(t *testing.T) {
 }
 
 func TestWrongUsesGetOneClearLine(t *testing.T) {
+	t.Parallel()
 	write := func(text string) []string {
 		path := filepath.Join(t.TempDir(), "farm.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -428,6 +432,7 @@ func TestWrongUsesGetOneClearLine(t *testing.T) {
 		"no pairs":                  {after: []string{"-pairs=0"}, want: "-pairs=0"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := ginkgo(t, c.env, append(c.before, "--label-filter=duckduckgo && incognito"), c.after)
 			if r.exit == 0 {
 				t.Errorf("it passed")
@@ -450,6 +455,7 @@ func TestWrongUsesGetOneClearLine(t *testing.T) {
 }
 
 func TestPortInUseGetsOneClearLine(t *testing.T) {
+	t.Parallel()
 	f := startFarm(t, "honest")
 	_, port, _ := strings.Cut(strings.Join(f.adb, " "), "-P ")
 	for _, flag := range []string{"--adb", "--control"} {

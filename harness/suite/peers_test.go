@@ -37,6 +37,7 @@ func command(t *testing.T, name string, args ...string) (stdout, stderr string, 
 // TestGenuineADBDrivesTheSimulatedPhone uses the adb client of the system on
 // `offproof sim`, as a person would.
 func TestGenuineADBDrivesTheSimulatedPhone(t *testing.T) {
+	t.Parallel()
 	program := peers.Require(t, "adb")
 	f := startFarm(t, "honest")
 	serial := f.serials[0]
@@ -94,6 +95,7 @@ func TestGenuineADBDrivesTheSimulatedPhone(t *testing.T) {
 // The phone is passive, so that the browser's own names and conversations are
 // in the packets.
 func TestTsharkAgreesWithInspect(t *testing.T) {
+	t.Parallel()
 	tshark := peers.Require(t, "tshark")
 	f := startFarm(t, "honest")
 	text, err := os.ReadFile(f.file)
