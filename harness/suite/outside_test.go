@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 	// phone whose host is late is inconclusive.
 	flag.Parse()
 	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
-		_ = flag.Set("test.parallel", "6") // a number, which it takes
+		_ = flag.Set("test.parallel", "5") // a number, which it takes
 	}
 	code := m.Run()
 	if dir, err := programs(); err == nil {
@@ -328,7 +328,7 @@ func TestPersonalitiesComeOutAsTheyAre(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	r := ginkgo(t, nil, []string{"--procs=9", "--label-filter=duckduckgo"}, []string{"-sim=" + strings.Join(names, ",")})
+	r := ginkgo(t, nil, []string{"--procs=7", "--label-filter=duckduckgo"}, []string{"-sim=" + strings.Join(names, ",")})
 	if r.exit == 0 {
 		t.Errorf("ginkgo passed although phones lie")
 	}
