@@ -3,7 +3,9 @@ package capturetest_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,18 @@ import (
 	"github.com/offproof/offproof/harness/evidence"
 	"github.com/offproof/offproof/harness/rig"
 )
+
+// atOnce is how many phones are observed at the same time: they mostly wait for
+// windows to pass. -parallel says another number.
+const atOnce = "8"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
+		_ = flag.Set("test.parallel", atOnce) // a number, which it takes
+	}
+	os.Exit(m.Run())
+}
 
 // The moments of the OFF window at which something is done to the instruments.
 const (

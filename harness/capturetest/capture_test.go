@@ -127,6 +127,7 @@ type instruments struct {
 // TestInstruments: every set of instruments that can decide does, and each kind
 // of sabotage is seen.
 func TestInstruments(t *testing.T) {
+	t.Parallel()
 	const honest, deaf = "honest", "deaf"
 	both := []string{"tcpdump", "gateway", "proxy"}
 	inside := []string{"pcapdroid", "proxy"}
@@ -219,6 +220,7 @@ type passive struct {
 // packets and the TLS secrets that a tool on the phone writes down: also what an
 // app pins, which no proxy reads.
 func TestPassive(t *testing.T) {
+	t.Parallel()
 	rows := []passive{
 		{"honest", "tcpdump", true, harness.Stops, ""},
 		{"pinned", "gateway", true, harness.Continues, ""},

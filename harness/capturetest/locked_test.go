@@ -15,6 +15,7 @@ import (
 // TestPhoneWithoutRoot: what PCAPdroid records on a locked phone tells contacts,
 // and silence of contents never passes for silence.
 func TestPhoneWithoutRoot(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, sim.PhoneConfig{Personality: "silent", Root: sim.RootNone, Capture: []string{"pcapdroid"}})
 	search := scenarios.Search(browser.DuckDuckGo, harness.ModeIncognito)
 	search.Claim = browser.MakersPromise()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,11 @@ const helper = "helper"
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == helper {
 		os.Exit(beHook(os.Args[2], os.Args[3:]))
+	}
+	// These tests mostly wait for a phone; -parallel says how many do at once.
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
+		_ = flag.Set("test.parallel", "6") // a number, which it takes
 	}
 	os.Exit(m.Run())
 }

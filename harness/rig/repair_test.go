@@ -147,6 +147,7 @@ const (
 )
 
 func TestLeaseMendsThePhoneItGets(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		addr  string // of the ADB server; what is not 127.0.0.1 is another host's
 		fault string
@@ -199,6 +200,7 @@ func TestLeaseMendsThePhoneItGets(t *testing.T) {
 }
 
 func TestReleaseMendsThePhoneToPutItBack(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "", map[string][]string{rig.HookPower: {"post", replug}})
 	l, err := b.lease(t)
 	if err != nil {
@@ -219,6 +221,7 @@ func TestReleaseMendsThePhoneToPutItBack(t *testing.T) {
 
 // TestLeaseThatCannotBeHad has repairs that cannot succeed.
 func TestLeaseThatCannotBeHad(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		addr, fault string
 		hooks       map[string][]string
@@ -263,6 +266,7 @@ func TestLeaseThatCannotBeHad(t *testing.T) {
 // another one takes its place now and later, and it is asked for nothing more
 // until somebody has mended it.
 func TestBrokenPhoneIsTakenOut(t *testing.T) {
+	t.Parallel()
 	b := newBenchOf(t, "", 2, nil)
 	broken, sound := b.ours.Serial(), b.second.Serial()
 	l, err := b.rig.Lease(t.Context(), broken)
@@ -324,6 +328,7 @@ func TestBrokenPhoneIsTakenOut(t *testing.T) {
 
 // TestPhoneThatBreaksAtItsLeaseIsReplaced breaks the phone between two leases.
 func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		fault string
 		seen  bool
@@ -364,6 +369,7 @@ func TestPhoneThatBreaksAtItsLeaseIsReplaced(t *testing.T) {
 
 // TestInterruptionShowsNothing gives a repair up in its middle.
 func TestInterruptionShowsNothing(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "", nil)
 	l, err := b.lease(t)
 	if err != nil {
@@ -385,6 +391,7 @@ func TestInterruptionShowsNothing(t *testing.T) {
 
 // TestNoRepairUnlessAsked looks at a phone that is broken without mending it.
 func TestNoRepairUnlessAsked(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "", map[string][]string{rig.HookPower: {"post", replug}})
 	b.rig.Repair = false
 	b.fault(t, "unplug", "")

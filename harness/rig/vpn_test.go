@@ -98,6 +98,7 @@ func (b *vpnBench) clean() {
 
 // TestPCAPdroidOnASimulatedPhone records by both ways and reads who sent what.
 func TestPCAPdroidOnASimulatedPhone(t *testing.T) {
+	t.Parallel()
 	for _, isolated := range []bool{false, true} {
 		t.Run(map[bool]string{false: "a file", true: "its server"}[isolated], func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +159,7 @@ func TestPCAPdroidOnASimulatedPhone(t *testing.T) {
 // TestPCAPdroidThatFails: what is wrong with the app is said before or after, and
 // never passes for silence.
 func TestPCAPdroidThatFails(t *testing.T) {
+	t.Parallel()
 	t.Run("no consent", func(t *testing.T) {
 		t.Parallel()
 		b := newVPNBench(t, sim.PhoneConfig{})
