@@ -18,6 +18,7 @@ const (
 // An app is refused before anything is written down or done where that cannot be
 // undone, and the phone's own refusal comes in words that say what to do.
 func TestInstallThatIsRefused(t *testing.T) {
+	t.Parallel()
 	_, p, d := world(t)
 	j, err := devices.OpenJournal(t.TempDir(), d.Serial())
 	if err != nil {

@@ -209,6 +209,7 @@ func TestInstallCA(t *testing.T) {
 
 // Wherever the connection breaks, undo leaves the old store.
 func TestInstallCACutAnywhere(t *testing.T) {
+	t.Parallel()
 	p := newRootedPhone(t)
 	_, certPEM, _ := newCA(t, "offproof", true)
 	for _, after := range []bool{false, true} {

@@ -10,6 +10,7 @@ const guarded = "127.0.0.1:18080"
 // TestProxyGoesWithItsHost sets a proxy under a guard and has the host go away:
 // nobody leases the phone again, and it reaches the network all the same.
 func TestProxyGoesWithItsHost(t *testing.T) {
+	t.Parallel()
 	_, p, d := world(t)
 	set := func() bool {
 		_, ok := p.Settings()["global/http_proxy"]

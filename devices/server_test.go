@@ -189,6 +189,7 @@ func authRequest() []byte {
 // Phones that cannot be used are listed with their true state by the genuine
 // server, and every use of them says what to do.
 func TestGenuineServerStates(t *testing.T) {
+	t.Parallel()
 	addr := genuineServer(t)
 	locked := daemon(t, false)
 	if d, err := devices.Connect(within(t), addr, locked); err == nil {

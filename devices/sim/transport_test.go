@@ -113,6 +113,7 @@ func TestGenuineServerSeesStates(t *testing.T) {
 
 // TestGenuineServerReconnects sees a phone that rebooted come back by itself.
 func TestGenuineServerReconnects(t *testing.T) {
+	t.Parallel()
 	_, w, clients := attach(t, sim.Config{Pace: 0.01})
 	a := clients[0]
 	a.run("shell", "settings put global kept yes; mkdir /data/local/tmp/kept")
@@ -155,6 +156,7 @@ func TestBothDoorsAreOnePhone(t *testing.T) {
 // TestBytesThroughGenuineServer carries files and streams of many bytes in both
 // directions, which stay what they are.
 func TestBytesThroughGenuineServer(t *testing.T) {
+	t.Parallel()
 	_, _, clients := attach(t, sim.Config{Pace: 0.01})
 	a := clients[0]
 	data := make([]byte, 8<<20)

@@ -24,6 +24,7 @@ func printable() string {
 // A phone whose gate is closed refuses the input command and obeys a keyboard and
 // a touch screen: taps, swipes, every character and every key.
 func TestHIDOperatesLockedPhone(t *testing.T) {
+	t.Parallel()
 	w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), Seed: 7, Pace: 0.02})
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +152,7 @@ func TestHIDOperatesLockedPhone(t *testing.T) {
 }
 
 func TestHIDThatThePhoneRefuses(t *testing.T) {
+	t.Parallel()
 	w, err := sim.Start(t.Context(), sim.Config{Dir: t.TempDir(), Seed: 7, Pace: 0.02})
 	if err != nil {
 		t.Fatal(err)
