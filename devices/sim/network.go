@@ -17,6 +17,8 @@ type stackNetwork struct {
 	*internet.Stack
 	// tunnel are the interfaces beside the stack's own.
 	tunnel func() []userland.Interface
+	// users are those of the tunnel.
+	users func() map[int]userland.Counters
 }
 
 func (n stackNetwork) Interfaces() []userland.Interface {
@@ -39,7 +41,11 @@ func (n stackNetwork) UIDCounters() map[string]map[int]userland.Counters {
 	for uid, c := range n.Stack.UIDCounters() {
 		out[uid] = userland.Counters(c)
 	}
-	return map[string]map[int]userland.Counters{"wlan0": out}
+	all := map[string]map[int]userland.Counters{"wlan0": out}
+	if inside := n.users(); len(inside) > 0 {
+		all["tun0"] = inside
+	}
+	return all
 }
 
 func (n stackNetwork) Sockets() []userland.Socket {

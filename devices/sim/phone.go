@@ -118,7 +118,7 @@ func (w *World) phone(life context.Context, pc PhoneConfig, serial string, rng *
 	}
 	p.sys, err = userland.New(userland.Config{
 		DualApps: dual, Root: pc.Root,
-		Identity: id, Network: stackNetwork{p.stack, p.tunnel}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
+		Identity: id, Network: stackNetwork{p.stack, p.tunnel, p.tunnelUsers}, Screen: displayScreen{p.display}, Roots: w.net.Roots(), Pace: w.cfg.Pace,
 		Seed: int64(rng.Uint64() >> 1), Log: w.cfg.Log, //nolint:gosec // The top bit is gone.
 		Packages: packages, Services: p.services,
 	})

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -56,6 +57,7 @@ func (p *Phone) installPCAPdroid(version string, rng *rand.Rand) []userland.Pack
 		Consented: func() bool { return p.sys.AppOp(pcapdroid.Package, pcapdroid.ConsentOp) == "allow" },
 		Consent:   func() { p.sys.SetAppOp(pcapdroid.Package, pcapdroid.ConsentOp, "allow") },
 	})
+	p.stack.Charge(p.vpn.Charge)
 	return []userland.Package{
 		{
 			Name: pcapdroid.Package, Version: version, Code: versionCode(version) / 10000, UID: pcapdroid.UID, Main: pcapdroid.MainActivity,
@@ -108,6 +110,20 @@ func (p *Phone) tunnel() []userland.Interface {
 	}}
 }
 
+// tunnelUsers are the counters of tun0 by user id, nil while there is none.
+func (p *Phone) tunnelUsers() map[int]userland.Counters {
+	if p.vpn == nil {
+		return nil
+	}
+	users := map[int]userland.Counters{}
+	for uid, u := range p.vpn.Users() {
+		users[uid] = userland.Counters{
+			TxBytes: u.SentBytes, TxPackets: u.SentPackets, RxBytes: u.ReceivedBytes, RxPackets: u.ReceivedPackets,
+		}
+	}
+	return users
+}
+
 // vpnFaults are what goes wrong with PCAPdroid.
 func vpnFaults() map[string]fault {
 	app := func(do func(a *pcapdroid.App) undo) func(context.Context, *Phone, string) (undo, error) {
@@ -134,6 +150,27 @@ func vpnFaults() map[string]fault {
 		})},
 		"pcapdroid-empty": {about: "PCAPdroid records and writes nothing", lasts: true, do: hold((*pcapdroid.App).SetEmpty)},
 		"pcapdroid-gap":   {about: "PCAPdroid loses every third packet and does not count it", lasts: true, do: hold((*pcapdroid.App).SetGap)},
+		"past-vpn": {
+			about: "an app's packets go past PCAPdroid's VPN, as by its list of exceptions or a socket that is bound to the Wi-Fi",
+			takes: "the app's package, the browser's when empty", lasts: true,
+			do: func(_ context.Context, p *Phone, pkg string) (undo, error) {
+				if p.vpn == nil {
+					return nil, errNoPCAPdroid
+				}
+				uid := p.browser.UID()
+				if pkg != "" {
+					var ok bool
+					if uid, ok = p.sys.UIDOf(pkg); !ok {
+						return nil, fmt.Errorf("sim: %s is not installed", pkg)
+					}
+				}
+				p.vpn.SetPast(uid, true)
+				return func(context.Context) error {
+					p.vpn.SetPast(uid, false)
+					return nil
+				}, nil
+			},
+		},
 		"vpn-consent": {about: "nobody allowed PCAPdroid to be the phone's VPN: a window asks when it starts", lasts: true, do: func(_ context.Context, p *Phone, _ string) (undo, error) {
 			if p.vpn == nil {
 				return nil, errNoPCAPdroid

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -177,7 +178,51 @@ func vpnCases() map[string]faultCase {
 		until(t, "PCAPdroid has stopped", func() bool { return !strings.Contains(b.says("cat /proc/net/dev"), "tun0:") })
 		return rx + tx - strings.Count(b.says("cat "+dump), "\x01\x07\x20\x21")
 	}
+	// sent is what an app's sockets sent by an interface, by the kernel's count.
+	sent := func(t *testing.T, b bench, iface string, uid int) (bytes int) {
+		t.Helper()
+		for line := range strings.Lines(b.says("cat /proc/net/xt_qtaguid/stats")) {
+			f := strings.Fields(line)
+			if len(f) > 8 && f[1] == iface && f[3] == strconv.Itoa(uid) {
+				n, _ := strconv.Atoi(f[7])
+				bytes += n
+			}
+		}
+		return bytes
+	}
+	const shell, app = 2000, 10144
 	return map[string]faultCase{
+		"past-vpn": {
+			pc: sim.PhoneConfig{Capture: []string{"pcapdroid"}, Root: sim.RootNone}, arg: "com.android.shell",
+			before: func(t *testing.T, b bench) {
+				b.record("")
+				b.says(asks)
+				until(t, "the tunnel carries it", func() bool { return sent(t, b, "tun0", shell) > 0 })
+				if n := sent(t, b, "wlan0", app); n == 0 {
+					t.Error("the app sends nothing of it")
+				}
+			},
+			during: func(t *testing.T, b bench) {
+				inside, beside := sent(t, b, "tun0", shell), sent(t, b, "wlan0", shell)
+				b.says(asks)
+				if n := sent(t, b, "wlan0", shell); n <= beside {
+					t.Errorf("nothing went past the tunnel: %d bytes and then %d", beside, n)
+				}
+				if n := sent(t, b, "tun0", shell); n != inside {
+					t.Errorf("the tunnel had %d bytes and has %d", inside, n)
+				}
+			},
+			after: func(t *testing.T, b bench) {
+				beside, carried := sent(t, b, "wlan0", shell), sent(t, b, "wlan0", app)
+				b.says(asks)
+				if n := sent(t, b, "wlan0", shell); n != beside {
+					t.Errorf("%d bytes went past the tunnel", n-beside)
+				}
+				if n := sent(t, b, "wlan0", app); n <= carried {
+					t.Error("the app sends nothing of it")
+				}
+			},
+		},
 		"pcapdroid-stops": {
 			pc: withPCAPdroid(), before: func(_ *testing.T, b bench) { b.record("") },
 			during: both(lacks("cat /proc/net/dev", "tun0:"), sees("dumpsys activity services com.emanuelef.remote_capture", "(nothing)")),

@@ -167,6 +167,16 @@ func (s *Stack) Counters() map[string]Counters {
 // to no socket is user 0's.
 func (s *Stack) UIDCounters() map[int]Counters { return s.wlan.uidCounters() }
 
+// Charge has the traffic of wlan0 counted for the user that a function names,
+// given a packet from its IP header on and the owner of its socket: a VPN's app
+// sends with its own sockets what others send into its tunnel. The function is
+// called for every packet, and calls nothing of the stack.
+func (s *Stack) Charge(to func(packet []byte, uid int, out bool) int) {
+	s.wlan.mu.Lock()
+	defer s.wlan.mu.Unlock()
+	s.wlan.charge = to
+}
+
 // Owner returns the user whose socket a packet of the phone belongs to, from its
 // IP header on; false where the kernel knows of none, perhaps no more. out is true
 // for a packet that the phone sends.

@@ -117,6 +117,7 @@ type wire struct {
 	off    bool
 	total  Counters
 	uids   map[int]*Counters
+	charge func(packet []byte, uid int, out bool) int
 	taps   []*Tap
 	lastAt time.Time
 }
@@ -197,9 +198,13 @@ func (w *wire) receive(p packet) {
 }
 
 // user returns the counters of the user whose socket a packet belongs to; a
-// packet that belongs to no socket is the kernel's, user 0. Callers hold mu.
+// packet that belongs to no socket is the kernel's, user 0. What goes through a
+// tunnel is on the wire another's. Callers hold mu.
 func (w *wire) user(data []byte, out bool) *Counters {
 	uid := w.owners.uidOf(data, out)
+	if w.charge != nil {
+		uid = w.charge(data, uid, out)
+	}
 	u := w.uids[uid]
 	if u == nil {
 		u = &Counters{}

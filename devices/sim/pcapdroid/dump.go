@@ -28,6 +28,17 @@ const (
 // stats are what the app counts of a recording.
 type stats struct{ sent, received, sentBytes, receivedBytes, dumped uint64 }
 
+func (s *stats) count(bytes int, out bool) {
+	n := uint64(bytes) //nolint:gosec // A packet is short.
+	if out {
+		s.sent++
+		s.sentBytes += n
+		return
+	}
+	s.received++
+	s.receivedBytes += n
+}
+
 // A recording is one capture with its tunnel.
 type recording struct {
 	a    *App
@@ -40,7 +51,8 @@ type recording struct {
 	mu     sync.Mutex
 	stats  stats
 	buf    []byte
-	owners map[string]int
+	owners map[string]int // of the packets of a conversation; guarded by the app's lock
+	users  map[int]stats
 	nth    int
 	failed bool
 }
@@ -52,7 +64,7 @@ type sink interface {
 }
 
 func (a *App) record(s settings) (*recording, error) {
-	r := &recording{a: a, set: s, quit: make(chan struct{}), done: make(chan struct{}), owners: map[string]int{}}
+	r := &recording{a: a, set: s, quit: make(chan struct{}), done: make(chan struct{}), owners: map[string]int{}, users: map[int]stats{}}
 	var err error
 	switch s.mode {
 	case "pcap_file":
@@ -87,15 +99,15 @@ func (r *recording) take(at time.Time, frame []byte) {
 	r.a.mu.Lock()
 	f := r.a.faults
 	r.a.mu.Unlock()
+	if f.past[uid] {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if out {
-		r.stats.sent++
-		r.stats.sentBytes += uint64(len(packet))
-	} else {
-		r.stats.received++
-		r.stats.receivedBytes += uint64(len(packet))
-	}
+	r.stats.count(len(packet), out)
+	user := r.users[max(uid, 0)] // Whose it is not known to be is the kernel's.
+	user.count(len(packet), out)
+	r.users[max(uid, 0)] = user
 	r.nth++
 	if f.empty || f.gap && r.nth%gapEvery == 0 {
 		return
@@ -111,14 +123,15 @@ func (r *recording) take(at time.Time, frame []byte) {
 // owner is whose packet it is, -1 where nobody knows.
 func (r *recording) owner(packet []byte, out bool) int {
 	flow := flowOf(packet, out)
-	if uid, ok := r.owners[flow]; ok && flow != "" {
+	r.a.mu.Lock()
+	uid, ok := r.owners[flow]
+	r.a.mu.Unlock()
+	if ok && flow != "" {
 		return uid
 	}
-	uid, known := r.a.cfg.Owner(packet, out)
-	if !known {
+	if uid, ok = r.a.cfg.Owner(packet, out); !ok {
 		return -1
 	}
-	r.owners[flow] = uid
 	return uid
 }
 

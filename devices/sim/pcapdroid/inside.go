@@ -77,6 +77,23 @@ func (r *recording) inside(frame []byte) (packet []byte, out, ok bool) {
 	return packet, out, true
 }
 
+// takes says whether a packet of the phone's goes through the tunnel, by its
+// version and its address on the phone: a link's own does not.
+func (s settings) takes(packet []byte, out bool) bool {
+	switch {
+	case len(packet) >= 20 && packet[0]>>4 == 4:
+		return s.four
+	case len(packet) >= 40 && packet[0]>>4 == 6 && s.six:
+		mine := packet[8:24]
+		if !out {
+			mine = packet[24:40]
+		}
+		a, _ := netip.AddrFromSlice(mine)
+		return !a.IsLinkLocalUnicast()
+	}
+	return false
+}
+
 // own says whether an address is the phone's own, as it goes through the tunnel:
 // what a link needs of its own does not.
 func (r *recording) own(a netip.Addr) bool {

@@ -84,7 +84,10 @@ type App struct {
 }
 
 // faults are what may be wrong with the app.
-type faults struct{ empty, gap bool }
+type faults struct {
+	empty, gap bool
+	past       map[int]bool // users whose packets do not go through the tunnel
+}
 
 // New makes the app. Windows are what is to be installed on the phone's display.
 func New(cfg Config) *App { return &App{cfg: cfg} }
@@ -105,6 +108,64 @@ func (a *App) SetGap(on bool) {
 	defer a.mu.Unlock()
 	a.faults.gap = on
 }
+
+// SetPast keeps a user's packets out of the tunnel, as the app's own list of
+// exceptions does, and as the system does with sockets that are bound to a
+// network.
+func (a *App) SetPast(uid int, on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	past := map[int]bool{uid: on}
+	for other, is := range a.faults.past {
+		if other != uid {
+			past[other] = is
+		}
+	}
+	a.faults.past = past // Readers keep the one that they have.
+}
+
+// Charge is the user for whom a packet of the wire counts, from its IP header on,
+// given the owner of its socket: what comes out of the tunnel is sent by the app.
+func (a *App) Charge(packet []byte, uid int, out bool) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := a.running
+	if r == nil {
+		return uid
+	}
+	// Sockets are gone sooner than their packets are looked at.
+	if flow := flowOf(packet, out); flow != "" && uid != 0 {
+		r.owners[flow] = uid
+	} else if known, ok := r.owners[flow]; ok && flow != "" {
+		uid = known
+	}
+	if !a.faults.past[uid] && r.set.takes(packet, out) {
+		return UID
+	}
+	return uid
+}
+
+// Users is what each user sent into the tunnel and got out of it; nil while there
+// is none.
+func (a *App) Users() map[int]Use {
+	a.mu.Lock()
+	r := a.running
+	a.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	users := map[int]Use{}
+	for uid, s := range r.users {
+		users[uid] = Use{s.sentBytes, s.sent, s.receivedBytes, s.received}
+	}
+	return users
+}
+
+// A Use is what went through the tunnel: IP bytes and packets that apps sent into
+// it, and that they got out of it.
+type Use struct{ SentBytes, SentPackets, ReceivedBytes, ReceivedPackets uint64 }
 
 // Running says whether the app records.
 func (a *App) Running() bool {

@@ -303,6 +303,16 @@ func (s *System) PackageOf(uid int) string {
 	return ""
 }
 
+// UIDOf is the user id of an installed package.
+func (s *System) UIDOf(name string) (uid int, ok bool) {
+	for _, p := range s.allPackages() {
+		if p.Name == name {
+			return p.UID, true
+		}
+	}
+	return 0, false
+}
+
 // phoneTime is a time of the host's clock as the phone's clock shows it.
 func (s *System) phoneTime(at time.Time) time.Time {
 	s.clockMu.Lock()
