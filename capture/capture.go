@@ -68,6 +68,8 @@ type Tunnel interface {
 	Session
 	// Tunnel is the name of the phone's interface, such as "tun0".
 	Tunnel() string
+	// Via is the package whose sockets carry on the wire what the tunnel takes.
+	Via() string
 }
 
 // A Trace is what one backend recorded.
@@ -87,6 +89,9 @@ type Trace struct {
 	// Via is the package whose sockets carry on the wire what is Inside: to whom
 	// such a socket belongs says nothing of who sent.
 	Via string `json:"via,omitempty"`
+	// Tunnel is the phone's interface at which what is Inside was taken, such as
+	// "tun0"; empty for the others.
+	Tunnel string `json:"tunnel,omitempty"`
 	// Door is the address on the phone, host:port, at which apps reach a backend
 	// that they connect to; empty for the others.
 	Door string `json:"door,omitempty"`

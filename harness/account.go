@@ -46,7 +46,8 @@ func Classes() []Class {
 // sums to it, within Tolerance.
 type Accounting struct {
 	// Counted is IP bytes by the kernel's counters of all interfaces but
-	// loopback; nil when they could not be read.
+	// loopback; nil when they could not be read. Where packets are recorded in a
+	// VPN of the phone's own, what its app sends on is not counted again.
 	Counted *int64 `json:"counted,omitempty"`
 	// Tunnel is bytes read at the proxy's listener.
 	Tunnel int64 `json:"tunnel"`
@@ -58,8 +59,11 @@ type Accounting struct {
 	// Floor is the size in IP bytes of the smallest packet that, if the capture had
 	// missed it, the phone's counters would have shown, by packets of known sizes;
 	// 0 where none of them would, nil where it was not measured.
-	Floor *int64          `json:"floor,omitempty"`
-	Bytes map[Class]int64 `json:"bytes"`
+	Floor *int64 `json:"floor,omitempty"`
+	// Beside is what left past the VPN of a capture in the phone; nil without such
+	// a capture, where the wire was recorded too, and where nobody could count it.
+	Beside *Beside         `json:"beside,omitempty"`
+	Bytes  map[Class]int64 `json:"bytes"`
 	// InScope is the part of Bytes that decides.
 	InScope map[Class]int64 `json:"in_scope"`
 	// To says who received what decides, for classes that speak against
@@ -186,10 +190,27 @@ func (v *view) unexplained(o *Observation, acc *Accounting) string {
 			return fmt.Sprintf("the interface %s went away inside the window, with its counter", name)
 		}
 	}
-	counted, _ := grown(before, after)
-	least, most := v.captured(*before, *after)
-	acc.Counted = &counted
-	acc.Captured, acc.Tolerance = most, most-least
+	if t := v.tunnel(); t != nil {
+		return v.throughTunnel(o, t, acc)
+	}
+	return v.compare(o, acc, anyInterface, anyFlow)
+}
+
+func anyInterface(string) bool { return true }
+func anyFlow(*flow) bool       { return true }
+
+// compare adds to an accounting what left by some interfaces and what was recorded
+// of it.
+func (v *view) compare(o *Observation, acc *Accounting, by func(name string) bool, of func(*flow) bool) string {
+	counted, _ := grown(o.CountersBefore.Sent, o.CountersAfter.Sent, by)
+	least, most := v.captured(*o.CountersBefore, *o.CountersAfter, of)
+	sum := counted
+	if acc.Counted != nil {
+		sum += *acc.Counted
+	}
+	acc.Counted = &sum
+	acc.Captured += most
+	acc.Tolerance += most - least
 	if counted < least-least/10-countersSlack {
 		return fmt.Sprintf("the phone's interface counters say that %d bytes left, and the capture holds %d: they do not count everything", counted, least)
 	}

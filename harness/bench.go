@@ -42,6 +42,7 @@ type bench struct {
 	packets map[string]*dissect.Capture
 	probed  *Probe
 	opened  []Opening
+	counts  string // the source of counters by user id that answered
 }
 
 type running struct {

@@ -117,6 +117,7 @@ func (v *view) judge(o *Observation) Finding {
 	}
 	f.Verdict = NotCollected
 	f.Because = append([]string{"nothing that was planted, no identifier of the phone and no telemetry event left in this window, and every byte in scope is accounted for"}, pageWords(pageBorne)...)
+	f.Because = append(f.Because, f.Accounting.Beside.words()...)
 	f.Because = append(f.Because, v.hashWords()...)
 	return f
 }

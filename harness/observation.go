@@ -141,6 +141,36 @@ type Counters struct {
 	To   time.Time `json:"to"`
 	// Sent is IP bytes by interface.
 	Sent map[string]int64 `json:"sent"`
+	// Packets is how many packets these were, by interface; nil in records that
+	// are older than it.
+	Packets map[string]int64 `json:"packets,omitempty"`
+	// Carried is what the app behind an instrument's VPN had sent with sockets of
+	// its own at the same moment; nil where there is no such instrument.
+	Carried *Carried `json:"carried,omitempty"`
+}
+
+// Carried is what the kernel counted for the app whose sockets carry on the wire
+// what goes into a tunnel in the phone.
+type Carried struct {
+	// Source is where the phone says it: "xt_qtaguid", which tells interfaces
+	// apart, "netd" or "netstats", which do not.
+	Source string `json:"source,omitempty"`
+	// Tunnel is the tunnel's interface, UID the app's user id.
+	Tunnel string `json:"tunnel"`
+	UID    int    `json:"uid"`
+	// Bytes and Packets are IP bytes and packets sent since the phone's start by
+	// every interface but the tunnel and loopback, or by all where the source does
+	// not tell them apart.
+	Bytes   int64 `json:"bytes"`
+	Packets int64 `json:"packets"`
+	// Others are IP bytes that other user ids sent by these interfaces; nil where
+	// the source does not tell them apart.
+	Others map[int]int64 `json:"others,omitempty"`
+	// Steady is true when two readings, and the interfaces' counters between them,
+	// agreed, so that nothing was under way.
+	Steady bool `json:"steady"`
+	// Why says why the phone could not be asked, empty when it could.
+	Why string `json:"why,omitempty"`
 }
 
 // A Clock is a measured difference between the phone's clock and the host's.

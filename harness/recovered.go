@@ -150,9 +150,13 @@ func (v *view) floor() *int64 {
 	pings := slices.Clone(v.all[0].evidence.Probe.Pings)
 	slices.SortFunc(pings, func(a, b SizedPing) int { return int(b.Bytes - a.Bytes) })
 	var least int64
+	by, of := anyInterface, anyFlow
+	if t := v.tunnel(); t != nil {
+		by, of = t.is, t.took
+	}
 	for _, p := range pings {
-		counted, ok := grown(&p.Before, &p.After)
-		_, most := v.captured(p.Before, p.After)
+		counted, ok := grown(p.Before.Sent, p.After.Sent, by)
+		_, most := v.captured(p.Before, p.After, of)
 		if !ok || most < p.Bytes {
 			return nil // The capture did not have it, or nobody counted.
 		}
@@ -164,31 +168,34 @@ func (v *view) floor() *int64 {
 	return &least
 }
 
-// grown is how many bytes left between two readings of the counters; not ok
-// where they cannot be compared.
-func grown(before, after *Counters) (int64, bool) {
+// grown is by how much the counters of some interfaces grew between two readings;
+// not ok where they cannot be compared.
+func grown(before, after map[string]int64, by func(name string) bool) (int64, bool) {
 	var sum int64
-	for name, n := range after.Sent {
-		was := before.Sent[name] // An interface that came up meanwhile sent all it has.
+	for name, n := range after {
+		was := before[name] // An interface that came up meanwhile sent all it has.
+		if !by(name) {
+			continue
+		}
 		if n < was {
 			return 0, false
 		}
 		sum += n - was
 	}
-	for name := range before.Sent {
-		if _, ok := after.Sent[name]; !ok {
+	for name := range before {
+		if _, ok := after[name]; !ok && by(name) {
 			return 0, false
 		}
 	}
-	return sum, len(after.Sent) > 0
+	return sum, len(after) > 0
 }
 
 // captured is how many bytes the packet captures have between two readings of the
 // counters, at least and at most: those near a reading may lie on either side.
-func (v *view) captured(before, after Counters) (least, most int64) {
+func (v *view) captured(before, after Counters, of func(*flow) bool) (least, most int64) {
 	for i := range v.flows {
 		f := &v.flows[i]
-		if !f.packets {
+		if !f.packets || !of(f) {
 			continue
 		}
 		slack := burstSlack + v.stamps[f.Backend]

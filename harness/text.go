@@ -25,7 +25,9 @@ func (t *Trial) Text() string {
 	list(&b, "because", t.Finding.Because)
 	list(&b, "void", t.Void)
 	links(&b, t.Finding.Links)
-	if i := slices.IndexFunc(t.Observations, func(o *Observation) bool { return o.Finding != nil && o.Finding.Accounting.Floor != nil }); i >= 0 {
+	if i := slices.IndexFunc(t.Observations, func(o *Observation) bool {
+		return o.Finding != nil && (o.Finding.Accounting.Floor != nil || o.Finding.Accounting.Beside != nil)
+	}); i >= 0 {
 		floor(&b, t.Observations[i].Finding)
 	}
 	for _, o := range t.Observations {
@@ -100,6 +102,9 @@ func (o *Observation) accounting(b *strings.Builder) {
 func floor(b *strings.Builder, f *Finding) {
 	if w := floorWords(f.Accounting.Floor); w != "" {
 		list(b, "floor", []string{w})
+	}
+	if f.Accounting.Beside != nil {
+		list(b, "floor", []string{besideFloor()})
 	}
 }
 

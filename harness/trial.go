@@ -113,6 +113,7 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 		f.Because = []string{"no window collected anything, with the switch on or off; instruments were shown to hear the planted terms where they belong"}
 		f.Because = append(f.Because, blindSpots(off[0].Health)...)
 		f.Because = append(f.Because, v.probeWords()...)
+		f.Because = append(f.Because, besideWords(off)...)
 		f.Because = append(f.Because, v.hashWords()...)
 		return f
 	}
@@ -154,8 +155,12 @@ func (v *view) trial(t *Trial, missing int) TrialFinding {
 	if slices.Contains(t.Instruments, "proxy") {
 		f.Because = append(f.Because, "under instrumentation: the phone had a proxy and a certificate of the laboratory; a phone without them was not compared")
 	}
+	if v.tunnel() != nil {
+		f.Because = append(f.Because, "under instrumentation: the phone had a VPN of the laboratory, which an app can notice")
+	}
 	f.Because = append(f.Because, blindSpots(off[0].Health)...)
 	f.Because = append(f.Because, v.probeWords()...)
+	f.Because = append(f.Because, besideWords(off)...)
 	f.Because = append(f.Because, v.hashWords()...)
 	f.Because = append(f.Because, pageWords(allPageBorne(off))...)
 	return f

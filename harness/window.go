@@ -251,42 +251,6 @@ func (b *bench) measure(ctx context.Context, clock **Clock, counters **Counters)
 	return err
 }
 
-// counters reads what left by each interface. offset is how far the phone's clock
-// is ahead of the host's.
-func (b *bench) counters(ctx context.Context, offset time.Duration) (*Counters, error) {
-	c, err := b.p.Device.Counters(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the interface counters: %w", err)
-	}
-	out := &Counters{From: c.Before.Add(-offset), To: c.After.Add(-offset), Sent: map[string]int64{}}
-	for name, i := range c.Interfaces {
-		if name == "lo" {
-			continue
-		}
-		// The kernel counts the link header; capture counts IP bytes.
-		link := int64(ethernetHeader)
-		if bare(name) {
-			link = 0
-		}
-		out.Sent[name] = int64(i.TxBytes) - link*int64(i.TxPackets) //nolint:gosec // Counters of one interface stay far below 2^63.
-	}
-	return out, nil
-}
-
-// ethernetHeader is the bytes of an Ethernet header without a VLAN tag.
-const ethernetHeader = 14
-
-// bare says whether an interface carries IP without a link header: modems and
-// tunnels do.
-func bare(name string) bool {
-	for _, prefix := range []string{"rmnet", "ccmni", "tun", "ppp", "wg", "clat", "v4-", "dummy"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // beacons sends one nonce by every backend.
 func (b *bench) beacons(ctx context.Context, o *Observation) error {
 	for _, s := range b.sessions {

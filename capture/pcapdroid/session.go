@@ -63,6 +63,9 @@ var _ capture.Tunnel = (*session)(nil)
 // Tunnel is the interface of PCAPdroid's VPN.
 func (s *session) Tunnel() string { return s.tunnel }
 
+// Via is PCAPdroid's package.
+func (s *session) Via() string { return Package }
+
 func newSession(b *Backend, rec *packets.Recorder) *session {
 	id := strings.ToLower(rand.Text())[:16]
 	s := &session{
@@ -342,6 +345,7 @@ func (s *session) Read(ctx context.Context) (capture.Trace, error) {
 		}
 	}
 	trace, err := s.Recorder.Read(ctx)
+	trace.Tunnel = s.tunnel
 	return trace, errors.Join(err, fetchErr)
 }
 

@@ -15,7 +15,7 @@ import (
 // the work its values only: an ended context must not leave a VPN on the phone, so
 // the limits are the session's own.
 func (s *session) Stop(ctx context.Context) (capture.Trace, error) {
-	return s.Close(func() error {
+	trace, err := s.Close(func() error {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 6*s.o.StopWait)
 		defer cancel()
 		s.unfollow()
@@ -31,6 +31,8 @@ func (s *session) Stop(ctx context.Context) (capture.Trace, error) {
 		}
 		return err
 	})
+	trace.Tunnel = s.tunnel
+	return trace, err
 }
 
 // unfollow waits until the file is followed no more. A recording that has ended

@@ -124,6 +124,15 @@ type instruments struct {
 	reason  string
 }
 
+// pastVPN lets the browser's packets go past PCAPdroid's VPN.
+func pastVPN(b *bench) func(context.Context) {
+	return func(ctx context.Context) {
+		if err := b.phone.Fault(ctx, "past-vpn", ""); err != nil {
+			b.t.Error(err)
+		}
+	}
+}
+
 // TestInstruments: every set of instruments that can decide does, and each kind
 // of sabotage is seen.
 func TestInstruments(t *testing.T) {
@@ -137,9 +146,18 @@ func TestInstruments(t *testing.T) {
 		{"all", honest, both, never, nil, harness.NotCollected, ""},
 		{"all", deaf, both, never, nil, harness.Collected, ""},
 		{"PCAPdroid and proxy", deaf, inside, never, nil, harness.Collected, ""},
-		// What a VPN of the phone's own carries leaves a second time by the wire, which
-		// nothing records here.
-		{"PCAPdroid and proxy", honest, inside, never, nil, harness.Inconclusive, "unexplained"},
+		{"PCAPdroid and proxy", honest, inside, never, nil, harness.NotCollected, ""},
+		// What is read inside the tunnel counts, and what is not is a doubt.
+		{"inside PCAPdroid's tunnel, past the proxy", "past-xmpush", inside, never, nil, harness.Collected, "app.chat.global.xiaomi.net"},
+		{"inside PCAPdroid's tunnel, past the proxy", "past-ipv6", inside, never, nil, harness.Inconclusive, "past the proxy by TLS of its own"},
+		{"inside PCAPdroid's tunnel, past the proxy", "past-quic", inside, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
+		// What goes past the tunnel is read by the proxy, or counted.
+		{"past PCAPdroid's tunnel", deaf, inside, before, pastVPN, harness.Collected, "sa.api.intl.miui.com"},
+		{"past PCAPdroid's tunnel and the proxy", "past-xmpush", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
+		{"past PCAPdroid's tunnel and the proxy", "past-ipv6", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
+		{"past PCAPdroid's tunnel and the proxy", "past-quic", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
+		{"past PCAPdroid's tunnel and the proxy", "past-doh", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
+		{"past PCAPdroid's tunnel and the proxy in the window", "past-xmpush", inside, during, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
 		{"PCAPdroid's VPN ends", honest, inside, during, func(b *bench) func(context.Context) {
 			return func(ctx context.Context) {
 				if err := b.phone.Fault(ctx, "pcapdroid-stops", ""); err != nil {
