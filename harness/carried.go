@@ -177,6 +177,9 @@ func (c *Carried) read(text string) error {
 		return fmt.Errorf("it does not list user id %d", c.UID)
 	}
 	c.Bytes, c.Packets = int64(use.TxBytes), int64(use.TxPackets) //nolint:gosec // They are read with 63 bits.
+	if c.Bytes > most || c.Packets > most {
+		return fmt.Errorf("user id %d sent more than can be", c.UID)
+	}
 	return nil
 }
 
@@ -189,7 +192,7 @@ func (c *Carried) readRows(text string) error {
 	listed := false
 	for _, row := range rows {
 		n, packets := int64(row.TxBytes), int64(row.TxPackets) //nolint:gosec // They are read with 63 bits.
-		if n > most || packets > most {
+		if max(n, packets, c.Bytes, c.Packets, c.Others[row.UID]) > most {
 			return fmt.Errorf("user id %d sent more by %s than can be", row.UID, row.Interface)
 		}
 		switch {

@@ -15,3 +15,10 @@ func Looks(start time.Time, at []time.Time, tables []android.SocketTable) ([]Own
 	}
 	return l.owners(), l.unwatched
 }
+
+// ReadCarried reads what the phone's source says of the sockets of a VPN's app.
+func ReadCarried(source, tunnel string, uid int, text string) (Carried, error) {
+	c := Carried{Source: source, Tunnel: tunnel, UID: uid}
+	err := c.read(text)
+	return c, err
+}

@@ -169,7 +169,7 @@ func beside(o *Observation, t *tunnel) (b *Beside, doubt string) {
 		return undecided("apps sent %d bytes past it by their own counters, and %d by the interfaces'", by, b.Bytes)
 	}
 	if _, err := netip.ParseAddrPort(o.Serial); err == nil && b.Room >= besideRoom {
-		return undecided("%d bytes went past it, and ADB over the network is among them: connect the phone by its cable, or", b.Bytes)
+		return undecided("%d bytes went past it, and ADB over the network may be among them (a cable keeps it apart)", b.Bytes)
 	}
 	return b, ""
 }

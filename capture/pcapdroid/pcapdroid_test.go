@@ -80,12 +80,12 @@ func TestRecords(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if trace, err := s.Read(t.Context()); err != nil || trace.Health.Packets != 3 || trace.Health.Dropped != nil || !trace.Inside {
+			if trace, err := s.Read(t.Context()); err != nil || trace.Health.Packets != 3 || trace.Health.Dropped != nil || !trace.Inside || trace.Tunnel != "tun0" {
 				t.Errorf("%+v, %v", trace, err)
 			}
 			trace, err := s.Stop(t.Context())
 			h := trace.Health
-			if err != nil || h.Packets != 3 || h.Truncated || len(h.Problems) > 0 || h.Dropped == nil || *h.Dropped != 0 || !trace.Inside || len(trace.Beacons) != 3 {
+			if err != nil || h.Packets != 3 || h.Truncated || len(h.Problems) > 0 || h.Dropped == nil || *h.Dropped != 0 || !trace.Inside || trace.Tunnel != "tun0" || len(trace.Beacons) != 3 {
 				t.Errorf("isolated %t: %+v, %v", isolated, trace, err)
 			}
 			if again, err := s.Stop(t.Context()); err != nil || again.Health.Packets != 3 {

@@ -23,6 +23,9 @@ func TestLab(t *testing.T) {
 		{"known bodies, packets alone", func(t *testing.T) {
 			knownBodies(t, sim.PhoneConfig{Personality: "honest", Capture: []string{"tcpdump"}, KeyLog: true})
 		}},
+		{"known bodies, PCAPdroid and proxy", func(t *testing.T) {
+			knownBodies(t, sim.PhoneConfig{Personality: "honest", Capture: []string{"pcapdroid", "proxy"}})
+		}},
 		{"blind to UDP port 443", blindToQUIC},
 		{"the lab is not reached, honest", func(t *testing.T) {
 			labLost(t, "honest", harness.OutcomeInconclusive, "the lab's page did not do its work")

@@ -17,8 +17,8 @@ type kind struct {
 	capture []string
 }
 
-// inside are the instruments of a phone without root. The wire of such a phone is
-// not recorded, so that its honesty cannot be shown.
+// inside are the instruments of a phone whose packets are recorded in it, by a VPN
+// of its own. What leaves by the wire is counted only.
 func inside() []string { return []string{"pcapdroid", "proxy"} }
 
 // moment ends a fault after a second at the simulated pace, within the window in
@@ -95,6 +95,7 @@ func kinds() map[string][]kind {
 		"pcapdroid-stops": {{capture: inside(), void: always("")}},
 		"pcapdroid-empty": {{capture: inside(), void: always("")}, {arg: moment, capture: inside()}, {clear: phases()}},
 		"pcapdroid-gap":   {{capture: inside(), void: always("")}, {arg: moment, capture: inside()}},
+		"past-vpn":        {{capture: inside()}, {arg: "com.mi.globalbrowser," + moment, capture: inside()}},
 		"vpn-consent":     {{clear: phases()}, {capture: inside()}},
 
 		// The screen and the browser.
