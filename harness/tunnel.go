@@ -89,7 +89,7 @@ func (v *view) throughTunnel(o *Observation, t *tunnel, acc *Accounting) string 
 	if t.wire {
 		return v.compare(o, acc, t.not, t.left)
 	}
-	b, d := beside(o, t)
+	b, d := v.beside(o, t)
 	if d != "" {
 		acc.Counted = nil // What left is not known.
 		return d
@@ -121,7 +121,7 @@ func (v *view) user(uid int) string {
 const instead = "record at the lab's access point instead (capture: [gateway, proxy])"
 
 // beside reckons what went past a tunnel, or says why nobody can.
-func beside(o *Observation, t *tunnel) (b *Beside, doubt string) {
+func (v *view) beside(o *Observation, t *tunnel) (b *Beside, doubt string) {
 	undecided := func(format string, args ...any) (*Beside, string) {
 		return nil, fmt.Sprintf("what left past %s's VPN cannot be told: %s; %s", t.backend, fmt.Sprintf(format, args...), instead)
 	}
@@ -135,6 +135,13 @@ func beside(o *Observation, t *tunnel) (b *Beside, doubt string) {
 		return undecided("its app's counters at both ends of the window are not those of one app and tunnel")
 	case !before.Steady || !after.Steady:
 		return undecided("the phone never stopped sending while its counters were read, so that they do not speak of one moment")
+	}
+	// Only xt_qtaguid leaves out what the app itself sends into its tunnel.
+	if from, to := o.span(); before.Source != sourceQtaguid && slices.ContainsFunc(v.flows, func(f flow) bool {
+		ip, _ := f.sentWithin(from, to)
+		return t.took(&f) && f.UID != nil && *f.UID == after.UID && ip > 0
+	}) {
+		return undecided("its app sent something of its own into the tunnel, and the phone counts that with what it sent on")
 	}
 	sent, ok := grown(o.CountersBefore.Sent, o.CountersAfter.Sent, t.not)
 	packets, both := grown(o.CountersBefore.Packets, o.CountersAfter.Packets, t.not)

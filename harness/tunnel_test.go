@@ -153,6 +153,11 @@ func TestTunnel(t *testing.T) {
 		{"another source", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.Source = "netstats" }, harness.OutcomeInconclusive, "not those of one app and tunnel"},
 		{"another user id", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.UID++ }, harness.OutcomeInconclusive, "not those of one app and tunnel"},
 		{"another tunnel", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.Tunnel = "tun1" }, harness.OutcomeInconclusive, "not those of one app and tunnel"},
+		{"its app uses its own tunnel", func(w *world, o *harness.Observation) {
+			uid := carrierUID
+			w.ev.Packets["pcapdroid"].Flows[2].UID = &uid
+			total(o)
+		}, harness.OutcomeInconclusive, "sent something of its own into the tunnel"},
 		{"its app sent more than left", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.Bytes += 60 }, harness.OutcomeInconclusive, "one of the two does not count everything"},
 		{"its app sent more packets than left", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.Packets++ }, harness.OutcomeInconclusive, "one of the two does not count everything"},
 		{"its app's counter fell", func(_ *world, o *harness.Observation) { o.CountersAfter.Carried.Bytes = 10 }, harness.OutcomeInconclusive, "counter went backwards"},
