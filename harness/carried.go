@@ -23,11 +23,12 @@ const (
 	// up to Android 9 whose kernel has the module. Segments that the network card
 	// cuts count as one packet there.
 	sourceQtaguid = "xt_qtaguid"
-	// sourceNetd is `dumpsys netd trafficcontroller` of Android 10 to 12, and
-	// sourceNetstats `dumpsys netstats` of 13 and later: the map mAppUidStatsMap by
-	// user id, over all interfaces, loopback and the tunnel too (the programs in
-	// bpf_progs/netd.c of AOSP's Connectivity module count whatever a socket sends,
-	// cut segments with their headers).
+	// sourceNetd is `dumpsys netd trafficcontroller` (TrafficController.cpp of AOSP's
+	// netd): in Android 9 the map mUidStatsMap, by user id and interface, and in 10
+	// to 12 mAppUidStatsMap. sourceNetstats is `dumpsys netstats` of 13 and later
+	// with the latter, by user id over all interfaces, loopback and the tunnel too:
+	// the programs in bpf_progs/netd.c of AOSP's Connectivity module count whatever a
+	// socket sends, cut segments with their headers.
 	sourceNetd     = "netd"
 	sourceNetstats = "netstats"
 )
@@ -167,6 +168,9 @@ func (c *Carried) read(text string) error {
 	if c.Source == sourceQtaguid {
 		return c.readRows(text)
 	}
+	if _, rows, ok := strings.Cut(text, "mUidStatsMap:\n"); ok && c.Source == sourceNetd {
+		return c.readMap(rows)
+	}
 	// Android 11 writes the name with two colons.
 	users, err := android.ParseUIDMap(strings.ReplaceAll(text, "mAppUidStatsMap::", "mAppUidStatsMap:"))
 	if err != nil {
@@ -181,6 +185,29 @@ func (c *Carried) read(text string) error {
 		return fmt.Errorf("user id %d sent more than can be", c.UID)
 	}
 	return nil
+}
+
+// readMap reads the rows of Android 9's map, which have the columns of xt_qtaguid
+// with an interface's index before them.
+func (c *Carried) readMap(text string) error {
+	head, rest, _ := strings.Cut(text, "\n")
+	if strings.Join(strings.Fields(head), " ") != "ifaceIndex ifaceName tag_hex uid_int cnt_set rxBytes rxPackets txBytes txPackets" {
+		return fmt.Errorf("mUidStatsMap has other columns: %w", android.ErrFormat)
+	}
+	rows := strings.Builder{}
+	rows.WriteString("idx iface acct_tag_hex uid_tag_int cnt_set rx_bytes rx_packets tx_bytes tx_packets\n")
+	for line := range strings.Lines(rest) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			return c.readRows(rows.String())
+		}
+		// An interface without a name may be the tunnel or loopback.
+		if len(fields) > 1 && fields[1] == "unknown" {
+			return errors.New("it does not name every interface")
+		}
+		rows.WriteString(line)
+	}
+	return fmt.Errorf("mUidStatsMap has no end: %w", android.ErrFormat)
 }
 
 func (c *Carried) readRows(text string) error {

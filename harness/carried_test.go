@@ -14,6 +14,7 @@ const (
 	qtaguid   = qtagHead + "2 wlan0 0x0 10144 0 1 1 500 5 0\n3 wlan0 0x0 10144 1 1 1 40 1 0\n4 wlan0 0xffffff8200000000 10144 1 1 1 40 1 0\n5 rmnet0 0x0 10144 0 1 1 60 2 0\n6 lo 0x0 10144 0 1 1 9000 9 0\n7 tun0 0x0 10144 0 1 1 700 7 0\n8 tun0 0x0 10123 0 1 1 800 8 0\n9 lo 0x0 10123 0 1 1 800 8 0\n10 wlan0 0x0 10123 0 1 1 30 1 0\n11 wlan0 0x0 10123 1 1 1 31 1 0\n12 wlan0 0x0 0 0 9 9 0 0 0\n"
 	uidMap    = "  uid rxBytes rxPackets txBytes txPackets\n  10144 8000 90 %s 61\n  10123 10 1 12 1\n"
 	netdMap   = "\n    mAppUidStatsMap status: OK\n\n    mAppUidStatsMap::\n" + uidMap + "\n    mStatsMapA:\n    ifaceIndex ifaceName tag_hex uid_int cnt_set rxBytes rxPackets txBytes txPackets\n"
+	oldMap    = "\n  TrafficController\n    BPF module status: ON\n\n    mUidStatsMap status: OK\n\n    mUidStatsMap:\n    ifaceIndex ifaceName tag_hex uid_int cnt_set rxBytes rxPackets txBytes txPackets\n    5 wlan0 0x0 10144 0 1 1 500 5\n    5 wlan0 0x0 10144 1 1 1 40 1\n    9 tun0 0x0 10144 1 1 1 70 1\n    5 wlan0 0x0 10123 1 1 1 61 1\n    1 lo 0x0 10123 1 1 1 90 1\n"
 	statsMap  = "  mAppUidStatsMap: OK\n\nmAppUidStatsMap:\n" + uidMap + "mStatsMapA:\n"
 	unlimited = "99999999999999999999"
 )
@@ -34,6 +35,11 @@ func TestCarried(t *testing.T) {
 		{"xt_qtaguid", "", 0, 0, nil, "no header"},
 		{"netd", fmt.Sprintf(netdMap, "7700"), 7700, 61, nil, ""},
 		{"netstats", fmt.Sprintf(statsMap, "7701"), 7701, 61, nil, ""},
+		{"netd", oldMap + "\n    mTagStatsMap:\n", 540, 6, map[int]int64{10123: 61}, ""},
+		{"netd", oldMap, 0, 0, nil, "has no end"},
+		{"netd", oldMap + "    mUidStatsMap print end with error: Bad address\n\n", 0, 0, nil, "unknown format"},
+		{"netd", strings.ReplaceAll(oldMap, "tun0", "unknown") + "\n", 0, 0, nil, "not name every interface"},
+		{"netd", strings.ReplaceAll(oldMap, "cnt_set", "set") + "\n", 0, 0, nil, "other columns"},
 		{"netstats", fmt.Sprintf(statsMap, unlimited), 0, 0, nil, "unknown format"},
 		{"netstats", strings.ReplaceAll(fmt.Sprintf(statsMap, "7701"), "10144", "10145"), 0, 0, nil, "does not list user id 10144"},
 		{"netd", "Can't find service: netd\n", 0, 0, nil, "mAppUidStatsMap"},
@@ -55,6 +61,7 @@ func TestCarried(t *testing.T) {
 func FuzzCarried(f *testing.F) {
 	f.Add(0, qtaguid)
 	f.Add(1, fmt.Sprintf(netdMap, "7700"))
+	f.Add(1, oldMap+"\n")
 	f.Add(2, fmt.Sprintf(statsMap, unlimited))
 	f.Fuzz(func(t *testing.T, source int, text string) {
 		if len(text) > 1<<16 {

@@ -152,8 +152,7 @@ type Counters struct {
 // Carried is what the kernel counted for the app whose sockets carry on the wire
 // what goes into a tunnel in the phone.
 type Carried struct {
-	// Source is where the phone says it: "xt_qtaguid", which tells interfaces
-	// apart, "netd" or "netstats", which do not.
+	// Source is where the phone says it: "xt_qtaguid", "netd" or "netstats".
 	Source string `json:"source,omitempty"`
 	// Tunnel is the tunnel's interface, UID the app's user id.
 	Tunnel string `json:"tunnel"`
@@ -165,7 +164,7 @@ type Carried struct {
 	Packets int64 `json:"packets"`
 	// Others are IP bytes that other user ids sent by these interfaces; nil where
 	// the source does not tell them apart.
-	Others map[int]int64 `json:"others,omitempty"`
+	Others map[int]int64 `json:"others"`
 	// Steady is true when two readings, and the interfaces' counters between them,
 	// agreed, so that nothing was under way.
 	Steady bool `json:"steady"`

@@ -136,8 +136,8 @@ func (v *view) beside(o *Observation, t *tunnel) (b *Beside, doubt string) {
 	case !before.Steady || !after.Steady:
 		return undecided("the phone never stopped sending while its counters were read, so that they do not speak of one moment")
 	}
-	// Only xt_qtaguid leaves out what the app itself sends into its tunnel.
-	if from, to := o.span(); before.Source != sourceQtaguid && slices.ContainsFunc(v.flows, func(f flow) bool {
+	// Totals hold what the app itself sends into its tunnel.
+	if from, to := o.span(); before.Others == nil && slices.ContainsFunc(v.flows, func(f flow) bool {
 		ip, _ := f.sentWithin(from, to)
 		return t.took(&f) && f.UID != nil && *f.UID == after.UID && ip > 0
 	}) {
