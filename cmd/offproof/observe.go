@@ -43,8 +43,14 @@ func observeCommand() *cobra.Command {
 		Use:   "observe [SCENARIO] [--phone SERIAL] [--arm on|off|both] [--manual]",
 		Short: "Run one scenario on one phone, with the switch on, off, or first on and then off",
 		Long: `Observe runs one scenario on one phone of the farm, records what leaves the phone,
-and says what one observation can bear. The scenario is search, which is also what
-is run when none is named.
+and says what one observation can bear. The scenarios are
+
+  search         search for made-up words once; it is run when none is named
+  keyed-search   search for some words twice and for others once, each time in a
+                 tab of its own, so that values that depend on the words can be
+                 told even where they are hashes under a secret key. That takes
+                 three windows or more of one trial: one observation records what
+                 was typed when, and cannot tell by itself
 
 With --manual a person operates the phone: each thing to do is shown in words, and
 the person answers
@@ -67,7 +73,7 @@ Exit status: 0 when every finding is conclusive, 1 when one is inconclusive, 2
 when there is none.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := "search"
+			name := offers()[0].name
 			if len(args) > 0 {
 				name = args[0]
 			}
@@ -88,8 +94,30 @@ when there is none.`,
 	return cmd
 }
 
+// An offer is a scenario that can be observed.
+type offer struct {
+	name string
+	of   func(browser.Engine, harness.Mode) harness.Scenario
+}
+
+// offers are all of them, first the one that is meant where none is named.
+func offers() []offer {
+	return []offer{{"search", scenarios.Search}, {"keyed-search", scenarios.KeyedSearch}}
+}
+
 // scenario is what is to be done.
 func (o *outlook) scenario(name string) (harness.Scenario, error) {
+	var names []string
+	var build func(browser.Engine, harness.Mode) harness.Scenario
+	for _, x := range offers() {
+		names = append(names, x.name)
+		if x.name == name {
+			build = x.of
+		}
+	}
+	if build == nil {
+		return harness.Scenario{}, fmt.Errorf("observe: there is no scenario %q; there are: %s", name, strings.Join(names, ", "))
+	}
 	mode := harness.Mode(o.mode)
 	if mode != harness.ModeNormal && mode != harness.ModeIncognito {
 		return harness.Scenario{}, fmt.Errorf("observe: --mode %s: it is %s or %s", o.mode, harness.ModeNormal, harness.ModeIncognito)
@@ -97,10 +125,7 @@ func (o *outlook) scenario(name string) (harness.Scenario, error) {
 	var known []string
 	for _, e := range browser.Engines() {
 		if strings.EqualFold(e.Name, o.engine) {
-			if name != "search" {
-				return harness.Scenario{}, fmt.Errorf("observe: there is no scenario %q; there is: search", name)
-			}
-			return scenarios.Search(e, mode), nil
+			return build(e, mode), nil
 		}
 		known = append(known, e.Name)
 	}

@@ -394,6 +394,32 @@ func TestObserveByHID(t *testing.T) {
 	}
 }
 
+// The scenario that types one term twice and another once can be observed like any
+// other; what was typed when is in the evidence.
+func TestObserveKeyedSearch(t *testing.T) {
+	t.Parallel()
+	w, farm, _ := manual(t, "honest", "", "tcpdump, proxy")
+	out, talk, status := offproof(t, nil, "observe", "keyed-search", "--farm", farm, "--phone", w.Phones()[0].Serial())
+	seen := runs(t, farm)
+	if status != 0 || len(seen) != 2 || seen[0].Finding.Verdict != harness.Collected || seen[1].Finding.Verdict != harness.NotCollected {
+		t.Fatalf("status %d, %d observations\n%s\n%s", status, len(seen), out, talk)
+	}
+	for _, o := range seen {
+		times := map[string]int{}
+		for _, typed := range o.Typings {
+			times[typed.Canary]++
+		}
+		var counts []int
+		for _, n := range times {
+			counts = append(counts, n)
+		}
+		slices.Sort(counts)
+		if !slices.Equal(counts, []int{1, 2}) {
+			t.Errorf("%s: terms were typed %v times, want one twice and one once", o.ID, counts)
+		}
+	}
+}
+
 // Wrong uses get one line that says what is right.
 func TestObserveAskedWrongly(t *testing.T) {
 	t.Parallel()
@@ -402,7 +428,7 @@ func TestObserveAskedWrongly(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"sing"}, "there is: search"},
+		{[]string{"sing"}, "there are: search, keyed-search"},
 		{[]string{"--engine", "bing"}, "known are DuckDuckGo, Google"},
 		{[]string{"--mode", "dark"}, "normal or incognito"},
 		{[]string{"--arm", "left"}, "on, off or both"},
