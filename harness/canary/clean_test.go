@@ -119,6 +119,7 @@ func cleanFinder(t testing.TB, least int) *canary.Finder {
 		{ID: "identifier/IMEI", Term: "867400022047199"},
 		{ID: "identifier/MAC", Term: "02:1a:4b:9c:3d:5e"},
 		{ID: "identifier/serial", Term: "SIMD2501701"},
+		{ID: "identifier/short serial", Term: "8b1e2f3a"},
 		{ID: "identifier/OAID", Term: "0b5c2a7e-6d1f-4a3c-9b5e-1f2d3c4b5a69"},
 		{ID: "identifier/number", Term: "+447700900123"},
 	}

@@ -67,6 +67,43 @@ func normalForms(text string) []string {
 	return out
 }
 
+// bounds says which digits may not stand beside a short number, because it would
+// then be a part of another.
+type bounds uint8
+
+const (
+	boundless bounds = iota
+	noDigits
+	noHexDigits
+)
+
+// boundsOf are those of a form of an identifier. So few digits that they hold less
+// than 48 bits, as in many a serial number of eight hex digits, turn up by chance
+// inside hashes and keys.
+func boundsOf(form string) bounds {
+	const fewDigits, fewHexDigits = 15, 12
+	bare := strings.TrimPrefix(form, "+")
+	switch {
+	case len(bare) < fewDigits && strings.Trim(bare, "0123456789") == "":
+		return noDigits
+	case len(bare) < fewHexDigits && strings.Trim(bare, "0123456789abcdefABCDEF") == "":
+		return noHexDigits
+	}
+	return boundless
+}
+
+// hold says whether b[from:to] stands by itself.
+func (x bounds) hold(b []byte, from, to int) bool {
+	beside := func(at int) bool {
+		if at < 0 || at >= len(b) {
+			return false
+		}
+		c := b[at]
+		return c >= '0' && c <= '9' || x == noHexDigits && isHexDigit(c)
+	}
+	return x == boundless || !beside(from-1) && !beside(to)
+}
+
 // hashedForms are the texts and bytes that an identifier's hashes are made of.
 func hashedForms(text string) []spelling {
 	var out []spelling
@@ -107,8 +144,8 @@ func literal(text string, canary int32) []pattern {
 		// These two are found in any case, so one case of them is enough.
 		if folded := foldCase(form); !seen[folded] {
 			seen[folded] = true
-			add(pattern{kind: kindLiteral, form: Plain, key: b})
-			add(pattern{kind: kindLiteral, form: Reversed, key: reversed(b)})
+			add(pattern{kind: kindLiteral, form: Plain, key: b, bounds: boundsOf(form)})
+			add(pattern{kind: kindLiteral, form: Reversed, key: reversed(b), bounds: boundsOf(form)})
 		}
 		add(pattern{kind: kindHexKey, form: Hex, key: []byte(hex.EncodeToString(b))})
 		var wide []byte

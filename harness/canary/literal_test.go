@@ -47,3 +47,34 @@ func TestIdentifiersAreFound(t *testing.T) {
 		}
 	}
 }
+
+// Many phones have a serial number of eight hex digits. Inside hashes and keys it
+// turns up by chance; by itself it is the phone's.
+func TestShortNumbersStandAlone(t *testing.T) {
+	for id, c := range map[string]struct{ alone, inside []string }{
+		"8b1e2f3a": {
+			[]string{"8b1e2f3a", "serial=8B1E2F3A&x=1", "sn8b1e2f3a", "8b1e2f3a-1", `"8b1e2f3a"`, "a3f2e1b8"},
+			[]string{"08b1e2f3a", "8b1e2f3a0", "c58b1e2f3ad7", "d1a3f2e1b8", "C58B1E2F3A"},
+		},
+		"+447700900123": {
+			[]string{"+447700900123", "tel447700900123x", "00447700900123", "447700900123a"},
+			[]string{"9447700900123", "4477009001230"},
+		},
+		"12345678901": {[]string{"x12345678901x"}, []string{"012345678901", "123456789012"}},
+		// So many digits are no chance, and old SDKs put the time behind them.
+		"867400022047199":  {[]string{"8674000220471991588300000000"}, nil},
+		"9f3c1d2e4b5a6978": {[]string{"019f3c1d2e4b5a697801"}, nil},
+	} {
+		f := canary.NewFinder([]canary.Canary{{ID: "identifier/x", Field: "x", Term: id}})
+		for _, text := range c.alone {
+			if got := f.FindRaw([]byte("<" + text + ">")); len(got) != 1 {
+				t.Errorf("%s in %q: %+v, want one sighting", id, text, got)
+			}
+		}
+		for _, text := range c.inside {
+			if got := f.FindRaw([]byte("<" + text + ">")); len(got) != 0 {
+				t.Errorf("%s in %q: %+v, want none", id, text, got)
+			}
+		}
+	}
+}

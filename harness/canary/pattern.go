@@ -58,8 +58,10 @@ type pattern struct {
 	chars uint8
 	// head is how many bytes of the key stand before what is looked up.
 	head uint8
-	form string
-	key  []byte
+	// bounds is what may not stand beside a literal.
+	bounds bounds
+	form   string
+	key    []byte
 }
 
 func reversed(b []byte) []byte {
@@ -152,7 +154,7 @@ func (p *pattern) verify(t *term, b []byte, i int) (hit, bool) {
 			return hit{}, false
 		}
 	case kindHexKey, kindLiteral:
-		if matching(b[i:], p.key) < len(p.key) {
+		if matching(b[i:], p.key) < len(p.key) || !p.bounds.hold(b, i, i+len(p.key)) {
 			return hit{}, false
 		}
 	}
