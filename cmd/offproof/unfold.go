@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +21,8 @@ type unfolding struct {
 	paths map[*payload.Node]string
 	// marks are what was found at a place, by where and path.
 	marks map[[2]string][]seen
+	// shown are the places that were printed.
+	shown map[[2]string]bool
 }
 
 // unfold prints one exchange, or says which ones there are.
@@ -38,7 +42,7 @@ func (f *findings) unfold(w io.Writer, id string) error {
 
 func (f *findings) unfolding(x *capture.Exchange) *unfolding {
 	parts := telemetry.Open(*x, payload.Request(*x))
-	u := &unfolding{paths: map[*payload.Node]string{}, marks: map[[2]string][]seen{}}
+	u := &unfolding{paths: map[*payload.Node]string{}, marks: map[[2]string][]seen{}, shown: map[[2]string]bool{}}
 	for l := range payload.Walk(parts) {
 		u.paths[l.Node] = l.Path
 	}
@@ -67,7 +71,27 @@ func (f *findings) unfolding(x *capture.Exchange) *unfolding {
 		}
 		u.node(p.Where, visible(name), p.Root, 1)
 	}
+	u.apart()
 	return u
+}
+
+// apart prints what was found at no single place, such as a term in pieces.
+func (u *unfolding) apart() {
+	var left [][2]string
+	for place := range u.marks {
+		if !u.shown[place] {
+			left = append(left, place)
+		}
+	}
+	slices.SortFunc(left, func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	for i, place := range left {
+		if i == 0 {
+			u.out.WriteString("\nput together\n")
+		}
+		for _, m := range u.marks[place] {
+			fmt.Fprintf(&u.out, "  %s: %s  <== %s\n", text(place[0]), visible(place[1]), found(m))
+		}
+	}
 }
 
 // node prints a layer below the name of its place. Layers that hold one other and
@@ -132,7 +156,9 @@ func pointer(step string) []string {
 }
 
 func (u *unfolding) at(where string, n *payload.Node) []seen {
-	return u.marks[[2]string{where, u.paths[n]}]
+	place := [2]string{where, u.paths[n]}
+	u.shown[place] = true
+	return u.marks[place]
 }
 
 // value is a leaf as people read it, with what was found in it between brackets.

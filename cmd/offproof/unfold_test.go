@@ -37,6 +37,29 @@ func unfolded(t *testing.T) string {
 	return write(t, "sensors.har", har)
 }
 
+// A term in pieces stands at no one place, and is shown with all of them.
+func TestUnfoldPieces(t *testing.T) {
+	t.Parallel()
+	for body, path := range map[string]string{
+		`{"a":"zuvkomi","b":2,"c":"tefralog"}`:   "json:/a + json:/c",
+		`{"a":"zuvk","b":"omi te","c":"fralog"}`: "json:/a + json:/b + json:/c",
+	} {
+		har, err := json.Marshal(map[string]any{"log": map[string]any{"version": "1.2", "entries": []any{map[string]any{
+			"startedDateTime": "2020-05-01T00:00:00Z",
+			"request":         map[string]any{"method": "POST", "url": "https://x.example/v1", "headers": []any{}, "postData": map[string]any{"mimeType": "application/json", "text": body}},
+			"response":        map[string]any{"status": 200},
+		}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, stderr, status := offproof(t, nil, "inspect", "--exchange", "1", "--canary", "zuvkomi tefralog", write(t, "pieces.har", har))
+		want := "\nput together\n  body: " + path + "  <== \"zuvkomi tefralog\", split\n"
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("status %d, %s; %q is missing from:\n%s", status, stderr, want, out)
+		}
+	}
+}
+
 // A request is unfolded layer by layer, with the canary marked where it is.
 func TestUnfold(t *testing.T) {
 	t.Parallel()
