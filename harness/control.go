@@ -20,7 +20,7 @@ func (v *view) controlDoubts(o *Observation) []string {
 			continue
 		}
 		planted++
-		expected := slices.ContainsFunc(o.Expected, func(e Expected) bool { return e.Canary == c.ID })
+		expected := slices.ContainsFunc(o.Expected, func(e Expected) bool { return e.Canary == c.ID && !e.AsTyped })
 		// A term that is typed twice must be heard twice.
 		unheard := slices.ContainsFunc(o.typed(c.ID), func(s Stretch) bool { return !v.heard(o, c, s) })
 		if !expected {
@@ -44,7 +44,7 @@ func (v *view) heard(o *Observation, c canary.Canary, s Stretch) bool {
 			continue
 		}
 		whole := slices.ContainsFunc(m.hits, func(h canary.Sighting) bool { return h.Canary.ID == c.ID && h.Whole() })
-		if got, ok := v.expectedExchange(m); ok && got.Canary == c.ID && whole {
+		if got, ok := v.expectedExchange(m); ok && !got.AsTyped && got.Canary == c.ID && whole {
 			return true
 		}
 	}

@@ -61,7 +61,7 @@ func (v *view) findPages() {
 func (v *view) isExpectedPage(m *message) bool {
 	for _, o := range v.all {
 		for _, e := range o.Expected {
-			if m.host == e.Host && m.path == e.Path {
+			if !e.AsTyped && m.host == e.Host && m.path == e.Path {
 				for _, h := range m.hits {
 					if h.Canary.ID == e.Canary {
 						return true

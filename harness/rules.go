@@ -54,9 +54,10 @@ func (v *view) judgeHits(m *message) []hit {
 			continue
 		}
 		x := hit{Sighting: h}
-		if e, ok := v.expectation(m, h); ok {
-			key := e.Canary + " " + h.Where + " " + h.Path
-			// The same value may be seen at more than one layer of one place.
+		if _, ok := v.expectation(m, h); ok {
+			// The same value may be seen at more than one layer of one place, and may
+			// begin more than one term.
+			key := h.Where + " " + h.Path
 			x.expected = h.Where == "url" && (len(excused) == 0 || excused[key])
 			if x.expected {
 				excused[key] = true
@@ -70,13 +71,42 @@ func (v *view) judgeHits(m *message) []hit {
 func (v *view) expectation(m *message, h canary.Sighting) (Expected, bool) {
 	for _, o := range v.all {
 		for _, e := range o.Expected {
-			if e.Canary == h.Canary.ID && m.ex != nil && !m.unnamed && m.host == e.Host && m.path == e.Path && h.Where == "url" &&
-				firstStep(h.Path) == "query:"+e.Param {
+			if e.Canary == h.Canary.ID && v.goesTo(m, e) && h.Where == "url" && firstStep(h.Path) == "query:"+e.Param &&
+				(!e.AsTyped || h.Form == canary.Plain || h.Form == canary.Prefix) {
 				return e, true
 			}
 		}
 	}
 	return Expected{}, false
+}
+
+// goesTo says whether a message is a request to an expected recipient.
+func (v *view) goesTo(m *message, e Expected) bool {
+	return m.ex != nil && !m.unnamed && m.host == e.Host && m.path == e.Path
+}
+
+// suggestion is the expectation that a message fulfils by the first letters of a
+// term, which are too few for a sighting.
+func (v *view) suggestion(m *message) (Expected, bool) {
+	for _, o := range v.all {
+		for _, e := range o.Expected {
+			if !e.AsTyped || !v.goesTo(m, e) {
+				continue
+			}
+			for _, c := range o.Canaries {
+				if c.ID == e.Canary && slices.ContainsFunc(m.leaves, func(l payload.Leaf) bool { return begins(l, e, c.Term) }) {
+					return e, true
+				}
+			}
+		}
+	}
+	return Expected{}, false
+}
+
+// begins says whether a leaf holds the beginning of a term in the place in which it
+// is expected.
+func begins(l payload.Leaf, e Expected, term string) bool {
+	return l.Where == "url" && l.Path == "query:"+e.Param && l.Size > 0 && l.Size <= len(term) && strings.EqualFold(string(l.Value), term[:l.Size])
 }
 
 func firstStep(path string) string {
@@ -91,7 +121,7 @@ func (v *view) expectedExchange(m *message) (Expected, bool) {
 			return e, true
 		}
 	}
-	return Expected{}, false
+	return v.suggestion(m)
 }
 
 // classify puts every leaf of a message into a class.
@@ -152,7 +182,7 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 		case isExpected && readable && strings.HasPrefix(name, "path"):
 			return ClassExpected
 		case isExpected && strings.HasPrefix(name, "query:"):
-			if slices.Contains(exp.Known[strings.TrimPrefix(name, "query:")], string(l.Value)) {
+			if slices.Contains(exp.Known[strings.TrimPrefix(name, "query:")], string(l.Value)) || v.beginning(l, exp) {
 				return ClassExpected
 			}
 		}
@@ -180,6 +210,13 @@ func (v *view) classifyLeaf(m *message, l payload.Leaf, hits []hit, exp Expected
 		return ClassUnderstood
 	}
 	return ClassNotUnderstood
+}
+
+// beginning says whether a leaf is the beginning of the term that is expected.
+func (v *view) beginning(l payload.Leaf, e Expected) bool {
+	return e.AsTyped && slices.ContainsFunc(v.all, func(o *Observation) bool {
+		return slices.ContainsFunc(o.Canaries, func(c canary.Canary) bool { return c.ID == e.Canary && begins(l, e, c.Term) })
+	})
 }
 
 // excused says whether a readable value is what the purpose of its recipient asks

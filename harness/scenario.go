@@ -173,6 +173,10 @@ type Expected struct {
 	// Known are further query parameters that the engine's own form sends, with
 	// the values that a reviewed rule allows.
 	Known map[string][]string `json:"known,omitempty"`
+	// AsTyped is true for a recipient that may be told what has been typed so far,
+	// such as an engine that suggests. Such an exchange need not happen, and does
+	// not show that the instruments heard the term.
+	AsTyped bool `json:"as_typed,omitempty"`
 }
 
 // A ReadBack is one effect that was checked on the phone.

@@ -20,22 +20,43 @@ type Engine struct {
 	// parameters of the engine's own form, with their values.
 	Host, Path, Param string
 	Known             map[string][]string
+	// Suggests are where the engine may be asked, letter by letter, what somebody
+	// could mean.
+	Suggests []Suggestion
 	// Titles are what the results page calls itself after the words, in the languages
 	// that are known, English first.
 	Titles []string
+}
+
+// A Suggestion is an address at which an engine suggests words: its parameter for
+// what has been typed, and further ones with their values. They are as the
+// engines' descriptions for browsers (OpenSearch) give them; which of them a build
+// uses is not known, and one that asks elsewhere is not excused.
+type Suggestion struct {
+	Host, Path, Param string
+	Known             map[string][]string
 }
 
 // The engines that the browser offers.
 var (
 	DuckDuckGo = Engine{
 		Name: "DuckDuckGo", Host: "duckduckgo.com", Path: "/", Param: "q", Titles: []string{" at DuckDuckGo", " sur DuckDuckGo", " в DuckDuckGo"},
-		Known: map[string][]string{"t": {"xiaomi", "h_", "hx", "ha"}, "ia": {"web"}},
+		Known:    map[string][]string{"t": {"xiaomi", "h_", "hx", "ha"}, "ia": {"web"}},
+		Suggests: []Suggestion{{Host: "duckduckgo.com", Path: "/ac/", Param: "q", Known: map[string][]string{"type": {"list"}}}},
 	}
 	Google = Engine{
 		Name: "Google", Host: "www.google.com", Path: "/search", Param: "q", Titles: []string{" - Google Search", " - Recherche Google", " - Поиск в Google"},
 		Known: map[string][]string{"ie": {"UTF-8", "utf-8"}, "client": {"ms-android-xiaomi", "ms-android-xiaomi-rvo3"}, "source": {"android-browser"}, "hl": {"en", "fr", "ru"}},
+		Suggests: []Suggestion{
+			{Host: "www.google.com", Path: "/complete/search", Param: "q", Known: suggestKnown},
+			{Host: "suggestqueries.google.com", Path: "/complete/search", Param: "q", Known: suggestKnown},
+		},
 	}
 )
+
+// suggestKnown are what says in which form Google is to answer, and in which
+// language.
+var suggestKnown = map[string][]string{"client": {"chrome", "firefox", "toolbar", "android"}, "output": {"toolbar", "firefox", "chrome"}, "ie": {"UTF-8", "utf-8"}, "oe": {"UTF-8", "utf-8"}, "hl": {"en", "fr", "ru"}}
 
 // Engines are the engines that the browser offers.
 func Engines() []Engine { return []Engine{DuckDuckGo, Google} }
@@ -178,6 +199,11 @@ func search(ctx context.Context, act *harness.Act, e Engine, term canary.Canary)
 	act.Expect(harness.Expected{
 		Canary: term.ID, Role: e.Name + "'s search", Host: e.Host, Path: e.Path, Param: e.Param, Known: e.Known,
 	})
+	for _, s := range e.Suggests {
+		act.Expect(harness.Expected{
+			Canary: term.ID, Role: e.Name + "'s suggestions", Host: s.Host, Path: s.Path, Param: s.Param, Known: s.Known, AsTyped: true,
+		})
+	}
 	act.Types(term)
 	if err := typeWords(ctx, act, term.Term); err != nil {
 		return err
