@@ -38,6 +38,7 @@ func TestLab(t *testing.T) {
 		{"links across resets", linksAcrossResets},
 		{"an HMAC of the words", keyedSearch},
 		{"searching three times, honest", honestKeyedSearch},
+		{"an engine that suggests", suggestions},
 	}, 3) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
