@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds what a test waits for; no test asserts a time.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A phone is a stand-in behind the genuine server protocol. It runs scripts by
 // the host's own sh, so that quoting, exit statuses and streams are real, with

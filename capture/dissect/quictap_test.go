@@ -177,7 +177,7 @@ func (r *quicRig) client(tr *quic.Transport, config *quic.Config, cache tls.Clie
 // post sends a body and reads the reply.
 func (r *quicRig) post(h http.RoundTripper, path, body string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://secret.example"+path, strings.NewReader(body))
 	if err != nil {

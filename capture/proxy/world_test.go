@@ -435,7 +435,7 @@ func (r *rig) secure(hostport string, protocols ...string) *tls.Conn {
 // a connection may come after the client's.
 func (r *rig) until(what string, ok func(capture.Trace) bool) capture.Trace {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -530,7 +530,7 @@ func value(h []capture.Header, name string) string {
 func noLeaks(t *testing.T, f func()) {
 	t.Helper()
 	f()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

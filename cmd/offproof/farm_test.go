@@ -1,11 +1,12 @@
 package main_test
 
 import (
+	"bufio"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/offproof/offproof/devices"
 	"github.com/offproof/offproof/devices/sim"
@@ -160,26 +161,32 @@ func TestHoldKeepsAPhoneFromOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type answer struct {
-		stdout string
-		status int
+	path, err := command()
+	if err != nil {
+		t.Fatal(err)
 	}
-	held := make(chan answer, 1)
-	go func() {
-		stdout, _, status := offproof(t, nil, "farm", "hold", serial, "--for", "100ms", "--farm", w.FarmFile())
-		held <- answer{stdout, status}
-	}()
-	select {
-	case a := <-held:
-		t.Fatalf("it took a phone that another has: %+v", a)
-	case <-time.After(2 * time.Second):
+	hold := exec.CommandContext(t.Context(), path, "farm", "hold", serial, "--for", "100ms", "--farm", w.FarmFile())
+	said, err := hold.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hold.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// It says that it waits, and has no more to say until the phone is given back.
+	lines := bufio.NewScanner(said)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "waiting: phone "+serial+" is leased by process") {
+		t.Fatalf("it took a phone that another has: %q, %v", lines.Text(), lines.Err())
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a := <-held
-	if a.status != 0 || !strings.Contains(a.stdout, "waiting: phone "+serial+" is leased by process") || !strings.Contains(a.stdout, "-s "+serial+" shell") {
-		t.Errorf("status %d: %s", a.status, a.stdout)
+	var rest strings.Builder
+	for lines.Scan() {
+		rest.WriteString(lines.Text() + "\n")
+	}
+	if err := hold.Wait(); err != nil || !strings.Contains(rest.String(), "-s "+serial+" shell") {
+		t.Errorf("%v: %s", err, rest.String())
 	}
 }
 

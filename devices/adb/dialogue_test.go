@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what a test waits for; no test asserts a time.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // A server plays scripted conversations, one per connection, in the order in
 // which they were given, and reports every byte that differs.

@@ -131,11 +131,15 @@ func TestPCAPdroidServesItsDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make(chan []byte, 1)
+	answered := make(chan struct{}) // once the dump is served, what comes later is in it
 	go func() {
 		var all []byte
 		buf := make([]byte, 4096)
 		for {
 			n, err := conn.Read(buf)
+			if all == nil {
+				close(answered)
+			}
 			all = append(all, buf[:n]...)
 			if err != nil {
 				got <- all
@@ -143,7 +147,11 @@ func TestPCAPdroidServesItsDump(t *testing.T) {
 			}
 		}
 	}()
-	time.Sleep(20 * time.Millisecond)
+	select {
+	case <-answered:
+	case <-time.After(patience):
+		t.Fatal("the dump is not served")
+	}
 	b.says("ping -c 1 -W 1 abc.beacon.invalid")
 	b.control("-e action stop")
 	select {

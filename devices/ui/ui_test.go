@@ -83,7 +83,7 @@ func read(t *testing.T, name string) string {
 
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -235,7 +235,7 @@ func TestWaits(t *testing.T) {
 	if err := s.WaitGone(within(t), ui.ByText("Loading")); err != nil {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := s.WaitFor(ctx, ui.ByText("Loading"))
 	var not *ui.NotFoundError

@@ -194,7 +194,7 @@ func gone(t *testing.T, pidFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 500 {
+	for range 6000 {
 		// An orphan that has ended may wait for its new parent as a zombie.
 		stat, err := os.ReadFile("/proc/" + string(pid) + "/stat")
 		if errors.Is(err, os.ErrNotExist) || strings.Contains(string(stat), ") Z ") {

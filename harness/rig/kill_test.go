@@ -152,7 +152,7 @@ func TestProxyIsGoneWithItsHolder(t *testing.T) {
 			}
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			for range 300 {
+			for range 1200 {
 				if _, set := p.Settings()["global/http_proxy"]; !set && len(p.Truth().Processes) == 0 {
 					break
 				}

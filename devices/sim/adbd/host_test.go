@@ -24,7 +24,7 @@ const (
 	wrte = 0x45545257
 
 	newest   = 0x01000001
-	patience = 20 * time.Second
+	patience = 2 * time.Minute
 )
 
 // A message is a packet of the transport protocol, as the tests write it.

@@ -38,7 +38,7 @@ func world(t *testing.T) (*internet.Internet, *internet.Stack, *x509.CertPool) {
 
 func wait(t *testing.T, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

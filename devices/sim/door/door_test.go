@@ -412,7 +412,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	talk(t, s, "host-serial:BBB:wait-for-any-device")
 	talk(t, s, "host:transport:AAA", "reboot:")
 	s.Stop()
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 		}

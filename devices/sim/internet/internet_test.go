@@ -23,7 +23,7 @@ import (
 const appUID = 10123
 
 // limit bounds every test that waits for something.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 func newWorld(t testing.TB) *internet.Internet {
 	t.Helper()
@@ -232,9 +232,7 @@ func TestDialErrorsAreTheSystems(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("address without a host: %v", err)
 	}
-	if n.Unroutable() == 0 {
-		t.Error("packets to an address without a host were not counted")
-	}
+	until(t, "packets to an address without a host are counted", func() bool { return n.Unroutable() > 0 })
 	for _, bad := range []string{"site.example", "site.example:x", "site.example:99999", ":::80", "a..b:80", strings.Repeat("a", 300) + ":80"} {
 		if _, err := phone.Dial(t.Context(), appUID, "tcp", bad); err == nil {
 			t.Errorf("%q: no error", bad)

@@ -258,7 +258,7 @@ func newPhone(t testing.TB) *phone {
 // run runs a script and returns what it wrote.
 func (p *phone) run(t testing.TB, script string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	stdout, stderr, code, err := p.Run(ctx, script, "")
 	if err != nil {

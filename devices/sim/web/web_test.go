@@ -26,7 +26,7 @@ import (
 
 const (
 	appUID = 10123
-	limit  = 30 * time.Second
+	limit  = 2 * time.Minute
 	term   = "vilora détour & co"
 )
 
