@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds what a test waits for; no test asserts a time.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // Where the programs find the simulated phone: at its ADB server, which is
 // offered inside the namespace.
