@@ -37,11 +37,13 @@ func (n stackNetwork) Ping(ctx context.Context, _ int, to netip.Addr, payload in
 }
 
 func (n stackNetwork) UIDCounters() map[string]map[int]userland.Counters {
-	out := map[int]userland.Counters{}
-	for uid, c := range n.Stack.UIDCounters() {
-		out[uid] = userland.Counters(c)
+	all := map[string]map[int]userland.Counters{}
+	for iface, users := range map[string]map[int]internet.Counters{"wlan0": n.Stack.UIDCounters(), "lo": n.LoopbackCounters()} {
+		all[iface] = map[int]userland.Counters{}
+		for uid, c := range users {
+			all[iface][uid] = userland.Counters(c)
+		}
 	}
-	all := map[string]map[int]userland.Counters{"wlan0": out}
 	if inside := n.users(); len(inside) > 0 {
 		all["tun0"] = inside
 	}

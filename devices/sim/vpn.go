@@ -110,7 +110,7 @@ func (p *Phone) tunnel() []userland.Interface {
 	}}
 }
 
-// tunnelUsers are the counters of tun0 by user id, nil while there is none.
+// tunnelUsers are the counters of tun0 by user id, as they stay when it has gone.
 func (p *Phone) tunnelUsers() map[int]userland.Counters {
 	if p.vpn == nil {
 		return nil

@@ -122,6 +122,7 @@ type instruments struct {
 	harm    func(b *bench) func(ctx context.Context)
 	want    harness.Verdict
 	reason  string
+	model   string
 }
 
 // pastVPN lets the browser's packets go past PCAPdroid's VPN.
@@ -141,77 +142,80 @@ func TestInstruments(t *testing.T) {
 	both := []string{"tcpdump", "gateway", "proxy"}
 	inside := []string{"pcapdroid", "proxy"}
 	rows := []instruments{
-		{"gateway and proxy", honest, []string{"gateway", "proxy"}, never, nil, harness.NotCollected, ""},
-		{"gateway and proxy", deaf, []string{"gateway", "proxy"}, never, nil, harness.Collected, ""},
-		{"all", honest, both, never, nil, harness.NotCollected, ""},
-		{"all", deaf, both, never, nil, harness.Collected, ""},
-		{"PCAPdroid and proxy", deaf, inside, never, nil, harness.Collected, ""},
-		{"PCAPdroid and proxy", honest, inside, never, nil, harness.NotCollected, ""},
+		{"gateway and proxy", honest, []string{"gateway", "proxy"}, never, nil, harness.NotCollected, "", ""},
+		{"gateway and proxy", deaf, []string{"gateway", "proxy"}, never, nil, harness.Collected, "", ""},
+		{"all", honest, both, never, nil, harness.NotCollected, "", ""},
+		{"all", deaf, both, never, nil, harness.Collected, "", ""},
+		{"PCAPdroid and proxy", deaf, inside, never, nil, harness.Collected, "", ""},
+		{"PCAPdroid and proxy", honest, inside, never, nil, harness.NotCollected, "", ""},
 		// What is read inside the tunnel counts, and what is not is a doubt.
-		{"inside PCAPdroid's tunnel, past the proxy", "past-xmpush", inside, never, nil, harness.Collected, "app.chat.global.xiaomi.net"},
-		{"inside PCAPdroid's tunnel, past the proxy", "past-ipv6", inside, never, nil, harness.Inconclusive, "past the proxy by TLS of its own"},
-		{"inside PCAPdroid's tunnel, past the proxy", "past-quic", inside, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
+		{"inside PCAPdroid's tunnel, past the proxy", "past-xmpush", inside, never, nil, harness.Collected, "app.chat.global.xiaomi.net", ""},
+		{"inside PCAPdroid's tunnel, past the proxy", "past-ipv6", inside, never, nil, harness.Inconclusive, "past the proxy by TLS of its own", ""},
+		{"inside PCAPdroid's tunnel, past the proxy", "past-quic", inside, never, nil, harness.Inconclusive, "past the proxy by QUIC", ""},
+		// Android 10 tells totals by user id, loopback and the tunnel with them.
+		{"PCAPdroid and proxy by totals", honest, inside, never, nil, harness.NotCollected, "to the byte", "mi-10"},
+		{"past PCAPdroid's tunnel and the proxy by totals", "past-xmpush", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN", "mi-10"},
 		// What goes past the tunnel is read by the proxy, or counted.
-		{"past PCAPdroid's tunnel", deaf, inside, before, pastVPN, harness.Collected, "sa.api.intl.miui.com"},
-		{"past PCAPdroid's tunnel and the proxy", "past-xmpush", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
-		{"past PCAPdroid's tunnel and the proxy", "past-ipv6", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
-		{"past PCAPdroid's tunnel and the proxy", "past-quic", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
-		{"past PCAPdroid's tunnel and the proxy", "past-doh", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
-		{"past PCAPdroid's tunnel and the proxy in the window", "past-xmpush", inside, during, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim"},
+		{"past PCAPdroid's tunnel", deaf, inside, before, pastVPN, harness.Collected, "sa.api.intl.miui.com", ""},
+		{"past PCAPdroid's tunnel and the proxy", "past-xmpush", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim", ""},
+		{"past PCAPdroid's tunnel and the proxy", "past-ipv6", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim", ""},
+		{"past PCAPdroid's tunnel and the proxy", "past-quic", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim", ""},
+		{"past PCAPdroid's tunnel and the proxy", "past-doh", inside, before, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim", ""},
+		{"past PCAPdroid's tunnel and the proxy in the window", "past-xmpush", inside, during, pastVPN, harness.Inconclusive, "past pcapdroid's VPN by app of the claim", ""},
 		{"PCAPdroid's VPN ends", honest, inside, during, func(b *bench) func(context.Context) {
 			return func(ctx context.Context) {
 				if err := b.phone.Fault(ctx, "pcapdroid-stops", ""); err != nil {
 					b.t.Error(err)
 				}
 			}
-		}, harness.Inconclusive, "pcapdroid"},
+		}, harness.Inconclusive, "pcapdroid", ""},
 		{"PCAPdroid loses packets", honest, inside, during, func(b *bench) func(context.Context) {
 			return func(ctx context.Context) {
 				if err := b.phone.Fault(ctx, "pcapdroid-gap", ""); err != nil {
 					b.t.Error(err)
 				}
 			}
-		}, harness.Inconclusive, "gaps"},
+		}, harness.Inconclusive, "gaps", ""},
 		{"the gateway's clock is an hour ahead", honest, []string{"gateway", "proxy"}, never, func(b *bench) func(context.Context) {
 			b.world.SetGatewayClock(time.Hour)
 			return nil
-		}, harness.NotCollected, ""},
+		}, harness.NotCollected, "", ""},
 		{"the gateway's clock is set in the window", honest, both, during, func(b *bench) func(context.Context) {
 			return func(context.Context) { b.world.SetGatewayClock(time.Hour) }
-		}, harness.Inconclusive, "clock"},
+		}, harness.Inconclusive, "clock", ""},
 		{"the gateway restarts", deaf, both, during, func(b *bench) func(context.Context) {
 			return func(context.Context) { b.world.CutGateway() }
-		}, harness.Inconclusive, "gateway: recording died"},
+		}, harness.Inconclusive, "gateway: recording died", ""},
 		{"the gateway restarts", honest, both, during, func(b *bench) func(context.Context) {
 			return func(context.Context) { b.world.CutGateway() }
-		}, harness.Inconclusive, "gateway: recording died"},
+		}, harness.Inconclusive, "gateway: recording died", ""},
 		{"the gateway goes deaf", honest, []string{"gateway", "proxy"}, during, func(b *bench) func(context.Context) {
 			return func(context.Context) { b.world.SetGatewayDeaf(true) }
-		}, harness.Inconclusive, "gateway"},
+		}, harness.Inconclusive, "gateway", ""},
 		{"the phone hides packets from its own tcpdump", honest, both, before, func(b *bench) func(context.Context) {
 			return func(ctx context.Context) {
 				if err := b.phone.Fault(ctx, "hide-packets", "443"); err != nil {
 					b.t.Error(err)
 				}
 			}
-		}, harness.Inconclusive, "disagree"},
+		}, harness.Inconclusive, "disagree", ""},
 		// What goes past the proxy is seen by the packets, and named.
-		{"past the proxy", "past-ipv6", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by TLS of its own, IPv6"},
-		{"past the proxy", "past-quic", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
-		{"past the proxy", "past-quic", []string{"gateway", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC"},
-		{"past the proxy", "past-doh", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by DNS over HTTPS"},
-		{"past the proxy", "past-xmpush", []string{"tcpdump", "proxy"}, never, nil, harness.Collected, "app.chat.global.xiaomi.net"},
-		{"an emulator", honest, []string{"emulator", "proxy"}, never, nil, harness.NotCollected, ""},
-		{"an emulator", deaf, []string{"emulator", "proxy"}, never, nil, harness.Collected, ""},
+		{"past the proxy", "past-ipv6", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by TLS of its own, IPv6", ""},
+		{"past the proxy", "past-quic", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC", ""},
+		{"past the proxy", "past-quic", []string{"gateway", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by QUIC", ""},
+		{"past the proxy", "past-doh", []string{"tcpdump", "proxy"}, never, nil, harness.Inconclusive, "past the proxy by DNS over HTTPS", ""},
+		{"past the proxy", "past-xmpush", []string{"tcpdump", "proxy"}, never, nil, harness.Collected, "app.chat.global.xiaomi.net", ""},
+		{"an emulator", honest, []string{"emulator", "proxy"}, never, nil, harness.NotCollected, "", ""},
+		{"an emulator", deaf, []string{"emulator", "proxy"}, never, nil, harness.Collected, "", ""},
 		{"the emulator ends", honest, []string{"emulator", "proxy"}, during, func(b *bench) func(context.Context) {
 			return func(context.Context) { b.phone.EndConsole() }
-		}, harness.Inconclusive, "emulator"},
-		{"by another app", "delegate", []string{"tcpdump", "gateway", "proxy"}, never, nil, harness.Collected, "sa.api.intl.miui.com"},
+		}, harness.Inconclusive, "emulator", ""},
+		{"by another app", "delegate", []string{"tcpdump", "gateway", "proxy"}, never, nil, harness.Collected, "sa.api.intl.miui.com", ""},
 	}
 	for _, c := range sample(t, rows, 3) {
 		t.Run(c.name+", "+c.phone, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, sim.PhoneConfig{Personality: c.phone, Capture: c.capture, Emulator: slices.Contains(c.capture, "emulator")})
+			b := newBench(t, sim.PhoneConfig{Model: c.model, Personality: c.phone, Capture: c.capture, Emulator: slices.Contains(c.capture, "emulator")})
 			var harm func(context.Context)
 			if c.harm != nil {
 				harm = c.harm(b)

@@ -167,6 +167,9 @@ func (s *Stack) Counters() map[string]Counters {
 // to no socket is user 0's.
 func (s *Stack) UIDCounters() map[int]Counters { return s.wlan.uidCounters() }
 
+// LoopbackCounters returns the traffic of lo in the same way.
+func (s *Stack) LoopbackCounters() map[int]Counters { return s.lo.uidCounters() }
+
 // Charge has the traffic of wlan0 counted for the user that a function names,
 // given a packet from its IP header on and the owner of its socket: a VPN's app
 // sends with its own sockets what others send into its tunnel. The function is

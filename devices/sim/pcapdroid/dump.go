@@ -39,6 +39,11 @@ func (s *stats) count(bytes int, out bool) {
 	s.receivedBytes += n
 }
 
+func (s *stats) add(t stats) {
+	s.sent, s.received = s.sent+t.sent, s.received+t.received
+	s.sentBytes, s.receivedBytes = s.sentBytes+t.sentBytes, s.receivedBytes+t.receivedBytes
+}
+
 // A recording is one capture with its tunnel.
 type recording struct {
 	a    *App

@@ -76,7 +76,8 @@ type App struct {
 
 	mu      sync.Mutex
 	running *recording
-	past    stats // of the recording that ended last
+	past    stats         // of the recording that ended last
+	users   map[int]stats // of all recordings that have ended
 	closed  bool
 	faults  faults
 	work    sync.WaitGroup
@@ -145,20 +146,23 @@ func (a *App) Charge(packet []byte, uid int, out bool) int {
 	return uid
 }
 
-// Users is what each user sent into the tunnel and got out of it; nil while there
-// is none.
+// Users is what each user has sent into tunnels and got out of them.
 func (a *App) Users() map[int]Use {
 	a.mu.Lock()
-	r := a.running
+	r, before := a.running, a.users
 	a.mu.Unlock()
-	if r == nil {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	users := map[int]Use{}
-	for uid, s := range r.users {
-		users[uid] = Use{s.sentBytes, s.sent, s.receivedBytes, s.received}
+	count := func(m map[int]stats) {
+		for uid, s := range m {
+			u := users[uid]
+			users[uid] = Use{u.SentBytes + s.sentBytes, u.SentPackets + s.sent, u.ReceivedBytes + s.receivedBytes, u.ReceivedPackets + s.received}
+		}
+	}
+	count(before)
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		count(r.users)
 	}
 	return users
 }
@@ -206,6 +210,15 @@ func (a *App) Stop() bool {
 	s := r.stop()
 	a.mu.Lock()
 	a.past = s
+	users := map[int]stats{}
+	for _, m := range []map[int]stats{a.users, r.users} {
+		for uid, more := range m {
+			u := users[uid]
+			u.add(more)
+			users[uid] = u
+		}
+	}
+	a.users = users
 	a.mu.Unlock()
 	a.logf("D", "CaptureCtrl", "notifyCaptureStopped: %d pkts", s.sent+s.received)
 	return true

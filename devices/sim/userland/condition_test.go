@@ -121,6 +121,12 @@ func TestNetstats(t *testing.T) {
 		}
 		return rx, tx, rows
 	}
+	if out, _, _ := p.run(t, "dumpsys netd trafficcontroller"); !strings.Contains(out, "\n    mAppUidStatsMap::\n    uid rxBytes rxPackets txBytes txPackets\n    10123 5 1 7 2\n") {
+		t.Errorf("netd says %q", out)
+	}
+	if out, _, _ := newModel(t, "redmi-note-8").run(t, "dumpsys netd trafficcontroller"); strings.Contains(out, "10123") {
+		t.Errorf("netd of Android 9 without BPF says %q", out)
+	}
 	if _, _, rows := sum(10123); rows != 0 {
 		t.Errorf("%d rows before the first poll", rows)
 	}

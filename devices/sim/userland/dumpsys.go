@@ -87,6 +87,8 @@ func dumpService(p *proc, service string, args []string) bool {
 		p.printf("%s", s.dumpTelephony())
 	case "netstats":
 		p.printf("%s", s.dumpNetstats(args))
+	case "netd":
+		p.printf("%s", s.dumpNetd(args))
 	case "jobscheduler":
 		p.printf("%s", s.dumpJobs(args))
 	case "alarm":

@@ -75,6 +75,9 @@ func (s *System) pollNetstats() {
 		}
 	}
 	for iface, users := range s.cfg.Network.UIDCounters() {
+		if iface == "lo" {
+			continue
+		}
 		for uid, c := range users {
 			add(statsKey{iface: iface, uid: uid}, c, uid == frontUID, userBucket)
 		}
@@ -165,6 +168,28 @@ func (s *System) dumpNetstats(args []string) string {
 		// The connections of one app are tagged by it, all of them.
 		section("UID tag stats:", userBucket, "0xffffff82", func(k statsKey) bool { return k.uid == taggedUID })
 	}
+	return b.String()
+}
+
+// dumpNetd is dumpsys netd trafficcontroller of Android 10, whose kernel counts by
+// BPF: of its maps those that tell what each user moved over all interfaces.
+func (s *System) dumpNetd(args []string) string {
+	if !s.cfg.Identity.Ten() || !slices.Contains(args, "trafficcontroller") {
+		return "\n"
+	}
+	totals := map[int]Counters{}
+	for _, users := range s.cfg.Network.UIDCounters() {
+		for uid, c := range users {
+			totals[uid] = totals[uid].plus(c)
+		}
+	}
+	var b strings.Builder
+	b.WriteString("\n  TrafficController\n    BPF module status: ON\n\n    mAppUidStatsMap status: OK\n\n    mAppUidStatsMap::\n    uid rxBytes rxPackets txBytes txPackets\n")
+	for _, uid := range slices.Sorted(maps.Keys(totals)) {
+		c := totals[uid]
+		fmt.Fprintf(&b, "    %d %d %d %d %d\n", uid, c.RxBytes, c.RxPackets, c.TxBytes, c.TxPackets)
+	}
+	b.WriteString("\n    mStatsMapA:\n    ifaceIndex ifaceName tag_hex uid_int cnt_set rxBytes rxPackets txBytes txPackets\n")
 	return b.String()
 }
 
