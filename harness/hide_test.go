@@ -126,6 +126,14 @@ func TestHidingPlaces(t *testing.T) {
 		{"numbers of 32 bits where the control has small ones", func(w *world, _ *harness.Observation) {
 			inBoth(w, "application/json", numbers(1, 2, 3, 4, 5), numbers(1518114622, 298873540, 3097287745, 1109320277, 4180289571))
 		}, harness.OutcomeInconclusive, "numbers"},
+		{"another end of a long text that the control has too", func(w *world, _ *harness.Observation) {
+			const begin = "the browser reports what it did since it was started the last time, which was about: "
+			inBoth(w, "text/plain", []byte(begin+"nothing"), []byte(begin+"health"))
+		}, harness.OutcomeInconclusive, "no rule explains"},
+		{"a long text that the control has too", func(w *world, _ *harness.Observation) {
+			const text = "the browser reports what it did since it was started the last time, which was about: nothing"
+			inBoth(w, "text/plain", []byte(text), []byte(text))
+		}, harness.Stops, ""},
 		{"numbers that count and tell times", func(w *world, o *harness.Observation) {
 			body := func(at time.Time, n uint64) []byte {
 				return numbers(uint64(at.UnixMilli()), uint64(at.UnixMicro())-3e6, uint64(at.Unix()), 40_000+n*357, n, 3_000_000_000+n*4096, 2, 87-n) //nolint:gosec // After 1970.

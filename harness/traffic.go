@@ -223,8 +223,10 @@ func (v *view) beyondControl(o *Observation) []string {
 	in := func(m *message, x *Observation) bool {
 		return !m.raw && overlaps(x, m.from, m.to) && v.decides(m, x) && !v.earlier(m, x)
 	}
-	count := func(x *Observation) map[string]int {
-		out := map[string]int{}
+	// A value is shown by its beginning, and is what it is by all of it.
+	type value struct{ place, text string }
+	count := func(x *Observation) map[value]int {
+		out := map[value]int{}
 		for i := range v.messages {
 			m := &v.messages[i]
 			if !in(m, x) {
@@ -235,18 +237,18 @@ func (v *view) beyondControl(o *Observation) []string {
 					continue
 				}
 				l := m.leaves[j]
-				place := fmt.Sprintf("%s %s%s, %s %s", m.flow.sender, m.host, m.path, l.Where, l.Path)
+				at := value{place: fmt.Sprintf("%s %s%s, %s %s", m.flow.sender, m.host, m.path, l.Where, l.Path)}
 				// Numbers count up and tell times; words say something else when
 				// they differ.
 				if l.Kind == payload.KindText {
-					place += fmt.Sprintf(" %.60q", l.Value)
+					at.text = string(l.Value)
 				}
-				out[place]++
+				out[at]++
 			}
 		}
 		return out
 	}
-	control := map[string]int{}
+	control := map[value]int{}
 	var quiet *Observation
 	for _, x := range v.all {
 		if x.Part == Quiet && x != o && x.Arm == Off && x.Completed() && len(x.Broken) == 0 && unproven(x) == "" {
@@ -254,10 +256,14 @@ func (v *view) beyondControl(o *Observation) []string {
 		}
 	}
 	var out []string
-	for place, n := range count(o) {
-		if n > control[place] {
-			out = append(out, place)
+	for at, n := range count(o) {
+		if n <= control[at] {
+			continue
 		}
+		if at.text != "" {
+			at.place += fmt.Sprintf(" %.60q", at.text)
+		}
+		out = append(out, at.place)
 	}
 	if quiet != nil {
 		out = append(out, v.hiddenNumbers(in, o, quiet)...)
