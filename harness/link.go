@@ -3,6 +3,7 @@ package harness
 import (
 	"cmp"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type Link struct {
 	// innermost field.
 	Path string `json:"path"`
 	Name string `json:"name"`
-	// Value is as it was sent; a long one is shortened.
+	// Value is as it was sent; a long one is shortened, with a checksum of all of it.
 	Value string `json:"value"`
 	// Serials are the phones that sent it: a value of several phones ties nothing
 	// to a person.
@@ -161,7 +162,8 @@ func linkable(m *message) []Link {
 		}
 		seen[name+"\x00"+value] = true
 		if len(value) > shownLink {
-			value = value[:shownLink] + "…"
+			// Two that begin alike are two values.
+			value = value[:shownLink] + fmt.Sprintf("… CRC32 %08x", crc32.ChecksumIEEE([]byte(value)))
 		}
 		out = append(out, Link{Where: where, Path: anyPlace(path), Name: name, Value: strings.ToValidUTF8(value, "\uFFFD")})
 	}

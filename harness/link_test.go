@@ -24,13 +24,14 @@ func linked(links []harness.Link, name string) *harness.Link {
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	long := strings.Repeat("9c1f4ae07b52d386", 6)
 	for i, o := range w.trial.Observations {
 		o.Boot = "boot-1"
 		if i > 2 {
 			o.Boot = "boot-2"
 		}
 		w.send(o.Window.Open.Add(2*time.Second), "POST", "https://sa.api.intl.miui.com/x", "application/json",
-			[]byte(fmt.Sprintf(`{"oaid":"7c9e6679f3b14a0b","session":"%d2f5ae2c9b1d7e4f","n":%d,"to":"search"}`, i, i)))
+			[]byte(fmt.Sprintf(`{"oaid":"7c9e6679f3b14a0b","session":"%d2f5ae2c9b1d7e4f","n":%d,"to":"search","token":"%s%d2f5","key":"%s"}`, i, i, long, i, long)))
 	}
 	f := w.judge()
 	oaid := linked(f.Links, "oaid")
@@ -46,7 +47,10 @@ func TestLinks(t *testing.T) {
 	if l := linked(f.Links, "distinct_id"); l == nil || len(l.Windows) != 3 || len(l.Arms) != 1 {
 		t.Errorf("distinct_id is %+v", l)
 	}
-	for _, name := range []string{"session", "n", "to", "search_word", "q"} {
+	if l := linked(f.Links, "key"); l == nil || len(l.Windows) != 5 || strings.HasPrefix(l.Value, long) || !strings.Contains(l.Value, "CRC32") {
+		t.Errorf("a long value is %+v", l)
+	}
+	for _, name := range []string{"session", "token", "n", "to", "search_word", "q"} {
 		if l := linked(f.Links, name); l != nil {
 			t.Errorf("%s ties windows together: %+v", name, l)
 		}
