@@ -283,5 +283,8 @@ type Lookup struct {
 	Answers []string  `json:"answers,omitempty"`
 	RCode   string    `json:"rcode,omitempty"` // empty when no answer was seen
 	At      time.Time `json:"at"`
-	UID     *int      `json:"uid,omitempty"`
+	// Asked is how often the question was sent until it was answered, 0 when
+	// nobody counted.
+	Asked int  `json:"asked,omitempty"`
+	UID   *int `json:"uid,omitempty"`
 }

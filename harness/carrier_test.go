@@ -56,6 +56,14 @@ func TestCarriers(t *testing.T) {
 		{"the words in the name of a protocol", func(w *world) {
 			hello(w, noiseUID).ALPN = []string{"h2", words(w)}
 		}, harness.Continues, "in the alpn"},
+		{"the words elsewhere in a handshake", func(w *world) {
+			c, f := w.ev.Packets["tcpdump"], hello(w, noiseUID)
+			c.Greetings = append(c.Greetings, dissect.Unread{Flow: f.ID, Data: []byte("\x01\x00\x00\x20" + words(w))})
+		}, harness.Continues, "in the handshake"},
+		{"a handshake with nothing in it", func(w *world) {
+			c, f := w.ev.Packets["tcpdump"], hello(w, noiseUID)
+			c.Greetings = append(c.Greetings, dissect.Unread{Flow: f.ID, Data: []byte("\x01\x00\x00\x04\x03\x03\x9e\x11")})
+		}, harness.Stops, "not observed"},
 		{"the words in the name of a handshake that failed at the proxy", func(w *world) {
 			w.proxied(capture.Flow{
 				App: "tls", SNI: words(w) + ".example", Host: words(w) + ".example", HostFrom: capture.FromSNI, Start: in(w), End: in(w), BytesUp: 300, PayloadUp: 300,
@@ -69,6 +77,16 @@ func TestCarriers(t *testing.T) {
 			})
 		}, harness.Continues, "korvandel"},
 
+		{"a question for a name that was sent again", func(w *world) {
+			w.lookup(in(w), "192.168.43.1:53", "cdn.example", 2*(29+11))
+			c := w.ev.Packets["tcpdump"]
+			c.Lookups[len(c.Lookups)-1].Asked = 2
+		}, harness.Stops, "not observed"},
+		{"something short beside a question for a name", func(w *world) {
+			w.lookup(in(w), "192.168.43.1:53", "cdn.example", 29+11+30)
+			c := w.ev.Packets["tcpdump"]
+			c.Lookups[len(c.Lookups)-1].Asked = 1
+		}, harness.OutcomeInconclusive, "opaque transport"},
 		{"a question for the time", func(w *world) { w.unread(in(w), "203.0.113.123:123", sntp("\xec\xb1\x02\x03\x04\x05\x06\x07")) }, harness.Stops, "not observed"},
 		{"a question for the time with something in its fields", func(w *world) {
 			w.unread(in(w), "203.0.113.123:123", append(append(sntp("")[:16:16], "\x9e\x11\xf4\x5c\x03\xd8\x77\x8a\xb1\x2c\xee\x60\x95\x4f\xa3\x1d\x7b\xc2\x38\xe9\x56\x0d\xf1\x84"...), 1, 2, 3, 4, 5, 6, 7, 8))

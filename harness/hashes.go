@@ -87,7 +87,8 @@ func (v *view) leadDoubts(o *Observation) []string {
 	var all []seen
 	for i := range v.messages {
 		m := &v.messages[i]
-		if m.instrument || v.pageSpeaks(m) || !v.decides(m, o) || !v.sentIn(m, o) {
+		// A handshake is full of values that are random by its nature.
+		if m.instrument || m.greeting || v.pageSpeaks(m) || !v.decides(m, o) || !v.sentIn(m, o) {
 			continue
 		}
 		leads, chance := finder.Leads(m.parts)

@@ -361,6 +361,16 @@ func newView(all []*Observation, list *collector.List) *view {
 			m.parts = payload.Request(*m.ex)
 			v.message(m, finder, beacons)
 		}
+		for _, u := range c.Greetings {
+			m := message{raw: true, greeting: true}
+			if m.flow, m.lost = find(t.Backend, u.Flow, true); m.lost || m.flow.adb {
+				continue
+			}
+			m.host, m.from, m.to = m.flow.host, m.flow.Start, m.flow.Start
+			m.lookup = &capture.Lookup{Flow: u.Flow, At: m.from}
+			m.parts = []payload.Part{{Where: "handshake", Root: payload.Peel(u.Data, "")}}
+			v.message(m, finder, beacons)
+		}
 		for i := range c.Lookups {
 			l := &c.Lookups[i]
 			m := message{lookup: l, host: strings.ToLower(l.Name), parts: payload.Lookup(*l)}
@@ -488,7 +498,11 @@ func (m *message) room() int64 {
 		return exchangeOverhead
 	}
 	// A header, a type and the usual option; a resolver asks three times.
-	return lookupTries * int64(len(m.lookup.Name)+lookupOverhead)
+	tries := int64(m.lookup.Asked)
+	if tries <= 0 {
+		tries = lookupTries
+	}
+	return tries * int64(len(m.lookup.Name)+lookupOverhead)
 }
 
 // replies remembers what a site handed out, because a browser that sends it

@@ -39,7 +39,10 @@ type Capture struct {
 	// Unread is what clients sent in flows, or parts of flows, in which no
 	// protocol was recognised and which need not be encrypted.
 	Unread []Unread
-	Health capture.Health
+	// Greetings are what clients said in clear in handshakes of TLS and QUIC, so that
+	// it can be searched: it has room for more than the fields that a Flow has.
+	Greetings []Unread
+	Health    capture.Health
 	// Damaged is true when the file, or a packet in it, is not what its format
 	// asks for, or goes beyond a limit, so that something of it was not read. A
 	// sound file that lacks something (packets cut short on purpose, fragments

@@ -1,6 +1,7 @@
 package dissect
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -31,6 +32,7 @@ type dnsMessage struct {
 	questions []dnsQuestion
 	answers   []string
 	addresses []dnsAddress
+	rest      []byte // what stands behind the questions
 }
 
 type dnsQuestion struct {
@@ -65,6 +67,7 @@ func parseDNS(b []byte) (*dnsMessage, bool) {
 		m.questions = append(m.questions, dnsQuestion{name, binary.BigEndian.Uint16(b[next:])})
 		at = next + 4
 	}
+	m.rest = b[at:]
 	for range min(answers, maxRecords) {
 		name, next, ok := dnsName(b, at)
 		if !ok || next+10 > len(b) {
@@ -79,6 +82,28 @@ func parseDNS(b []byte) (*dnsMessage, bool) {
 		at += size
 	}
 	return m, true
+}
+
+// spare is what a question holds beside its questions and the usual option, which
+// says how long an answer may be (RFC 6891) and may be padded (RFC 7830). Names are
+// answered by servers: of a client's own answers all is spare.
+func (m *dnsMessage) spare() []byte {
+	const kindOption, padding = 41, 12
+	f := fields{m.rest, true}
+	for len(f.b) > 0 {
+		root, kind := f.number(1), f.number(2)
+		f.take(6) // how long, and flags
+		options := fields{f.vector(2), f.ok}
+		for len(options.b) > 0 && options.ok {
+			if code, value := options.number(2), options.vector(2); code != padding || len(bytes.Trim(value, "\x00")) > 0 {
+				return m.rest
+			}
+		}
+		if !f.ok || !options.ok || root != 0 || kind != kindOption || m.reply {
+			return m.rest
+		}
+	}
+	return nil
 }
 
 // dnsName reads a name, following compression pointers, which may only point
@@ -281,6 +306,9 @@ func (l *lookups) add(f *flow, m *dnsMessage, at time.Time) {
 				l.open[key] = i
 			}
 		}
+		if !m.reply {
+			l.all[i].Asked++
+		}
 		if m.reply {
 			delete(l.open, key)
 			look := &l.all[i]
@@ -399,6 +427,7 @@ func (e *engine) message(f *flow, dir int, m *dnsMessage, at time.Time) {
 		f.ask(dir)
 	}
 	e.dns.add(f, m, at)
+	f.keepSpare(e, dir, m.spare())
 }
 
 // recogniseDNS knows DNS over TCP by a plausible length and header.

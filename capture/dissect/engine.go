@@ -49,6 +49,8 @@ type engine struct {
 	plain   []byte               // for the contents of a packet
 	unfit   int                  // directions that the secrets at hand did not open
 	full    bool
+	greeted int  // bytes of greetings that were kept
+	muted   bool // there were more
 }
 
 func newEngine(o Options) *engine {
@@ -410,13 +412,18 @@ func (e *engine) finish() *Capture {
 			out.Unread = append(out.Unread, Unread{u.flow.id(), u.side.data, u.side.truncated || u.flow.lost() > 0})
 		}
 	}
+	for _, f := range e.order {
+		if b := f.greeting[f.clientDir()]; len(b) > 0 {
+			out.Greetings = append(out.Greetings, Unread{f.id(), b, f.lost() > 0})
+		}
+	}
 	out.Health.Packets = e.packets
 	out.Health.Problems = e.problems()
 	out.Health.Losses = e.losses.list()
 	for why := range e.losses {
 		out.Damaged = out.Damaged || why != string(oddFragment) && why != cutShort
 	}
-	out.Damaged = out.Damaged || e.full || e.dns.full || e.rest != nil
+	out.Damaged = out.Damaged || e.full || e.dns.full || e.muted || e.rest != nil
 	return out
 }
 
@@ -431,6 +438,9 @@ func (e *engine) problems() []string {
 	}
 	if e.full {
 		all = append(all, fmt.Sprintf("more than %d bytes of bodies: the further ones were counted and not kept", e.o.MaxBodies))
+	}
+	if e.muted {
+		all = append(all, fmt.Sprintf("more than %d bytes of handshakes: the further ones cannot be searched", maxGreetings))
 	}
 	if e.dns.full {
 		all = append(all, "more lookups than are kept")

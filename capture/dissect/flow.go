@@ -15,6 +15,10 @@ const (
 	// maxBursts bounds the bursts of one flow: beyond it, neighbours are merged
 	// and later bursts are as coarse as they are.
 	maxBursts = 1 << 14
+	// maxGreeting bounds what is kept of the handshakes of one connection, and maxGreetings
+	// that of a file. A ClientHello with post-quantum keys has about 2 KiB.
+	maxGreeting  = 8 << 10
+	maxGreetings = 64 << 20
 )
 
 // A flow is one conversation while it is being read. Its two directions are
@@ -50,6 +54,7 @@ type flow struct {
 	tcp         *connection
 	udp         *datagrams
 	kept        [2]*keptBytes
+	greeting    [2][]byte
 	owner       owner
 }
 
@@ -252,6 +257,26 @@ func (f *flow) keepSpare(e *engine, dir int, b []byte) int {
 	}
 	f.keepUnread(e, dir, b)
 	return len(b)
+}
+
+// greet keeps what the client's end says in clear in a handshake. What is longer
+// than handshakes are is kept as something that nobody reads.
+func (f *flow) greet(e *engine, dir int, b []byte) {
+	if c := f.certain(); len(b) == 0 || c >= 0 && c != dir {
+		return
+	}
+	limit := maxGreeting
+	if f.udp != nil {
+		limit *= max(1, len(f.udp.conns))
+	}
+	n := min(len(b), limit-len(f.greeting[dir]))
+	f.keepUnread(e, dir, b[n:])
+	if e.greeted+n > maxGreetings {
+		e.muted = e.muted || n > 0
+		return
+	}
+	e.greeted += n
+	f.greeting[dir] = append(f.greeting[dir], b[:n]...)
 }
 
 // result is the flow as the caller gets it.

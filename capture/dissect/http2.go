@@ -3,6 +3,7 @@ package dissect
 import (
 	"bytes"
 	"encoding/binary"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,16 +22,29 @@ const (
 	maxField = 1 << 18
 	// maxTable bounds the table of a header compression, whatever was settled.
 	maxTable = 1 << 20
+	// maxSettings is how long a SETTINGS frame may be before its values are more than
+	// settings, of 6 bytes each; maxPings bounds the pings that wait for an answer.
+	maxSettings = 10 * 6
+	maxPings    = 64
 )
+
+// priority is what a priority's text says (RFC 9218, section 4).
+var priority = regexp.MustCompile(`^(u=[0-7])?(, ?)?(i(=\?[01])?)?$`)
 
 // Frames of HTTP/2 (RFC 9113, section 6).
 const (
 	frameData         = 0
 	frameHeaders      = 1
+	framePriority     = 2
 	frameReset        = 3
 	frameSettings     = 4
 	framePush         = 5
+	framePing         = 6
+	frameFarewell     = 7
+	frameWindow       = 8
 	frameContinuation = 9
+	// framePriorityUpdate is of RFC 9218, section 7.1: a stream, and a text.
+	framePriorityUpdate = 0x10
 
 	flagEndStream  = 0x1
 	flagEndHeaders = 0x4
@@ -43,7 +57,8 @@ const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // An http2Talk reads HTTP/2 from both directions of a connection.
 type http2Talk struct {
 	messages
-	half [2]http2Half
+	half  [2]http2Half
+	pings map[string]bool // of the server, that the client has not answered
 }
 
 // An http2Half is one direction.
@@ -134,15 +149,19 @@ func (t *http2Talk) data(dir int, b []byte, at time.Time) bool {
 	return true
 }
 
-// unpad takes the padding off a frame.
-func unpad(flags byte, b []byte) ([]byte, bool) {
+// unpad takes the padding off a frame. It is to be zero (RFC 9113, section 6.1).
+func (t *http2Talk) unpad(dir int, flags byte, b []byte) ([]byte, bool) {
 	if flags&flagPadded == 0 {
 		return b, true
 	}
 	if len(b) < 1 || int(b[0]) > len(b)-1 {
 		return nil, false
 	}
-	return b[1 : len(b)-int(b[0])], true
+	end := len(b) - int(b[0])
+	if len(bytes.Trim(b[end:], "\x00")) > 0 {
+		t.flow.keepUnread(t.engine, dir, b[end:])
+	}
+	return b[1:end], true
 }
 
 // frame reads one frame. It returns false when the direction cannot be followed
@@ -154,7 +173,7 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 	var ok bool
 	switch kind {
 	case frameData:
-		if b, ok = unpad(flags, b); !ok {
+		if b, ok = t.unpad(dir, flags, b); !ok {
 			return false
 		}
 		side := t.side(dir)
@@ -163,7 +182,7 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 			t.ended(side, uint64(stream), at)
 		}
 	case frameHeaders, framePush:
-		if b, ok = unpad(flags, b); !ok {
+		if b, ok = t.unpad(dir, flags, b); !ok {
 			return false
 		}
 		skip := 0
@@ -183,6 +202,9 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 	case frameReset:
 		t.reset(uint64(stream))
 	case frameSettings:
+		if len(b) > maxSettings {
+			t.flow.keepUnread(t.engine, dir, b)
+		}
 		if flags&1 != 0 || stream != 0 {
 			return true
 		}
@@ -192,13 +214,40 @@ func (t *http2Talk) frame(dir int, h *http2Half, kind, flags byte, stream uint32
 			}
 		}
 	default:
-		// Priorities, pings, windows, farewells and frames that nobody knows have
-		// room for words too.
-		if len(bytes.Trim(b, "\x00")) > 4 {
-			t.flow.keepUnread(t.engine, dir, b)
-		}
+		t.control(dir, kind, flags, b)
 	}
 	return true
+}
+
+// control takes a frame that concerns the two ends only. Pings, farewells and
+// frames that nobody knows have room for words too.
+func (t *http2Talk) control(dir int, kind, flags byte, b []byte) {
+	if kind == framePing && dir != t.client && len(t.pings) < maxPings {
+		if t.pings == nil {
+			t.pings = map[string]bool{}
+		}
+		t.pings[string(b[:min(len(b), 8)])] = true
+		return
+	}
+	switch kind {
+	case framePriority:
+		b = b[min(5, len(b)):]
+	case frameWindow:
+		b = b[min(4, len(b)):]
+	case frameFarewell:
+		b = b[min(8, len(b)):] // the last stream and the reason
+	case framePing:
+		// An answer repeats what the server said, and an own ping counts.
+		if flags&1 != 0 && t.pings[string(b)] || len(b) == 8 && len(bytes.Trim(b, "\x00")) <= 4 {
+			delete(t.pings, string(b))
+			return
+		}
+	case framePriorityUpdate:
+		if len(b) >= 4 && priority.Match(b[4:]) {
+			return
+		}
+	}
+	t.flow.keepUnread(t.engine, dir, b)
 }
 
 // fields decodes a part of a header, and reads the message when it was the last.

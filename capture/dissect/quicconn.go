@@ -309,6 +309,7 @@ type handshakeStream struct {
 	ordered
 	buf  []byte
 	read bool
+	end  uint64 // where the messages that were read end
 }
 
 // handshake takes a CRYPTO frame.
@@ -320,7 +321,11 @@ func (c *quicConn) handshake(side, level int, offset uint64, b []byte, at time.T
 		c.crypto[level][side] = s
 	}
 	if s.read || level == levelApplication || offset > maxHello {
-		return // Tickets for later are of no interest.
+		// Tickets for later are of no interest. A client sends none.
+		if n := uint64(len(b)); side == 0 && offset+n > s.end {
+			c.keep(side, b[n-min(n, offset+n-s.end):])
+		}
+		return
 	}
 	s.accept(c.engine, offset, b, at, func(b []byte, _ time.Time) {
 		if s.read {
@@ -337,10 +342,13 @@ func (c *quicConn) handshake(side, level int, offset uint64, b []byte, at time.T
 				return
 			}
 			s.read = c.message(side, level, s.buf[0], s.buf[4:size])
-			s.buf = s.buf[size:]
+			s.buf, s.end = s.buf[size:], s.end+uint64(size) // #nosec G115 -- bounded above
 		}
 	})
 	if s.read {
+		if side == 0 {
+			c.keep(side, s.buf)
+		}
 		s.buf = nil
 		s.drop(c.engine)
 	}
@@ -351,6 +359,7 @@ func (c *quicConn) handshake(side, level int, offset uint64, b []byte, at time.T
 func (c *quicConn) message(side, level int, kind byte, b []byte) bool {
 	switch {
 	case kind == helloClient && side == 0 && level == levelInitial:
+		c.flow.greet(c.engine, c.client, b)
 		if h, ok := parseHello(b, 'q'); ok {
 			c.greet(h)
 		}
@@ -365,6 +374,11 @@ func (c *quicConn) message(side, level int, kind byte, b []byte) bool {
 		return false
 	case kind == certificate && side == 1:
 		c.flow.certify(b, true)
+	case level == levelHandshake && side == 0:
+		if kind == certificate {
+			c.flow.greet(c.engine, c.client, b)
+		}
+		return kind == finished
 	case level == levelHandshake && side == 1:
 		return false
 	}

@@ -69,7 +69,9 @@ func (c *quicConn) frame(side, level int, f *fields, at time.Time) bool {
 			c.handshake(side, level, offset, data, at)
 		}
 	case quicNewToken:
-		quicBytes(f)
+		if token := quicBytes(f); side == 0 { // It is the server's to give.
+			c.keep(side, token)
+		}
 	case quicReset, quicResetAt:
 		id := quicNumber(f)
 		quicNumber(f) // why

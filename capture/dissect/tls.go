@@ -22,6 +22,7 @@ const (
 	endOfEarly  = 5
 	certificate = 11
 	helloDone   = 14
+	verify      = 15
 	finished    = 20
 	keyUpdate   = 24
 )
@@ -90,6 +91,9 @@ func (t *tlsTalk) data(dir int, b []byte, at time.Time) bool {
 		if s.kind == recordAlert || s.kind == recordHandshake && !s.read && !s.sealed || t.wanted(dir) {
 			s.body = append(s.body, b[:n]...)
 		}
+		if s.clear() {
+			t.flow.greet(t.engine, dir, b[:n])
+		}
 		s.left -= n
 		b = b[n:]
 		if s.left == 0 {
@@ -101,6 +105,18 @@ func (t *tlsTalk) data(dir int, b []byte, at time.Time) bool {
 		}
 	}
 	return true
+}
+
+// clear says whether the present record's contents are not encrypted and may hold
+// more than a fixed value does.
+func (s *tlsSide) clear() bool {
+	switch s.kind {
+	case recordChange:
+		return s.size > 1
+	case recordAlert:
+		return !s.sealed && s.size > 2
+	}
+	return !s.sealed && s.kind != recordApplication
 }
 
 // record looks at a whole record.

@@ -144,7 +144,9 @@ func (t *tlsTalk) sealed(dir int, record []byte) {
 	case recordApplication:
 		t.inside(dir, content)
 	case recordHandshake:
-		t.hidden(dir, content)
+		if len(content) > 0 {
+			t.hidden(dir, content)
+		}
 	case recordAlert:
 		if len(content) == 2 && content[0] == 2 {
 			s.alert = alertName(content[1])
@@ -177,7 +179,11 @@ func (t *tlsTalk) inside(dir int, content []byte) {
 // keys change, and the certificate.
 func (t *tlsTalk) hidden(dir int, content []byte) {
 	s := &t.side[dir]
+	client := dir == t.keys.clientDir
 	if t.keys.version != tls13 {
+		if client && content[0] != finished { // It begins anew, or says something else.
+			t.flow.keepUnread(t.engine, dir, content)
+		}
 		return
 	}
 	s.secret = append(s.secret, content...)
@@ -192,7 +198,6 @@ func (t *tlsTalk) hidden(dir int, content []byte) {
 		}
 		kind, body := s.secret[0], s.secret[4:size]
 		s.secret = s.secret[size:]
-		client := dir == t.keys.clientDir
 		var next *opener
 		switch {
 		case kind == certificate && !client:
@@ -206,7 +211,13 @@ func (t *tlsTalk) hidden(dir int, content []byte) {
 			next = newOpener13(t.keys.suite, t.keys.known[labelServerTraffic])
 		case kind == keyUpdate:
 			next = s.open.next()
+		case kind == certificate:
+			t.flow.greet(t.engine, dir, body)
+			continue
 		default:
+			if client && kind != verify {
+				t.flow.keepUnread(t.engine, dir, body)
+			}
 			continue
 		}
 		if next == nil {

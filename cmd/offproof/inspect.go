@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -255,6 +256,10 @@ func (in *inspection) search(file string, c *dissect.Capture) *findings {
 		}
 		f.find(parts, flow.Host, seen{flow: flow.ID, host: flow.Host})
 	}
+	for _, g := range c.Greetings {
+		host := f.flowHost(g.Flow)
+		f.find([]payload.Part{{Where: "handshake", Root: payload.Peel(g.Data, "")}}, host, seen{flow: g.Flow, host: host})
+	}
 	for _, u := range c.Unread {
 		host := f.flowHost(u.Flow)
 		f.find([]payload.Part{{Where: "stream", Root: payload.Peel(u.Data, "")}}, host, seen{flow: u.Flow, host: host})
@@ -270,6 +275,11 @@ func (f *findings) find(parts []payload.Part, recipient string, at seen) {
 	}
 	for _, s := range f.in.finder.Find(parts) {
 		at.Sighting = s
+		if s.Where == "handshake" && slices.ContainsFunc(slices.Concat(f.sightings, f.expected), func(o seen) bool {
+			return o.flow == at.flow && o.Where == "sni" && o.Canary.ID == s.Canary.ID
+		}) {
+			continue // A handshake holds that name.
+		}
 		if f.in.expects(recipient) {
 			f.expected = append(f.expected, at)
 		} else {
