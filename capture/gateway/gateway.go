@@ -276,7 +276,12 @@ func (s *session) record(stdout, stderr io.Reader) {
 	if !s.forced {
 		how.Captured = s.said.Captured
 	}
+	lost := s.said.DroppedInterface
 	s.mu.Unlock()
+	if lost != nil && *lost > 0 {
+		// What the gateway receives is what phones send.
+		s.Doubt("the gateway's interface dropped %d packets before they were recorded", *lost)
+	}
 	if how.Early {
 		how.Doubt = fmt.Sprintf("the command ended by itself (%s): %s", ending(err), packets.Excerpt([]byte(s.Words())))
 	}

@@ -115,6 +115,20 @@ func TestInputEndsTheRecording(t *testing.T) {
 	}
 }
 
+// What the gateway's interface lost is what the phone sent: there it is no matter
+// of what was received.
+func TestDropsOfTheInterface(t *testing.T) {
+	command, p := fakeGateway(t, "echo '1 packet captured' >&2; echo '0 packets dropped by kernel' >&2; echo '7 packets dropped by interface' >&2")
+	s, err := gateway.New(p, gateway.Options{Command: command}).Start(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := s.Stop(t.Context())
+	if err != nil || len(trace.Health.Problems) != 1 || !strings.Contains(trace.Health.Problems[0], "dropped 7 packets") {
+		t.Errorf("health %+v, %v", trace.Health, err)
+	}
+}
+
 // TestEarlyEnd: whatever ends the command before it was asked to is a recording
 // that died.
 func TestEarlyEnd(t *testing.T) {
