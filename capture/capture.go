@@ -137,6 +137,8 @@ const (
 	ICMP Proto = "icmp"
 	// OtherIP is any other protocol over IP.
 	OtherIP Proto = "ip"
+	// Link is frames that are no IP packets, such as ARP: they never leave the link.
+	Link Proto = "link"
 )
 
 // Visibility says how much of a flow could be read. The zero value claims

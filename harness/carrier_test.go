@@ -21,6 +21,14 @@ func (w *world) unread(at time.Time, server string, data []byte) {
 	c.Unread = append(c.Unread, dissect.Unread{Flow: f.ID, Data: data})
 }
 
+// link adds a frame that is no IP packet to the packet capture.
+func (w *world) link(at time.Time, data string) {
+	f := w.datagrams(at, capture.Flow{Proto: capture.Link, BytesUp: int64(len(data)), PayloadUp: int64(len(data)), Visibility: capture.Metadata})
+	f.Client = netip.AddrPort{}
+	c := w.ev.Packets["tcpdump"]
+	c.Unread = append(c.Unread, dissect.Unread{Flow: f.ID, Data: []byte(data)})
+}
+
 // sntp is the question of a client that asks for the time, as Android's does.
 func sntp(stamp string) []byte {
 	b := make([]byte, 48)
@@ -104,6 +112,10 @@ func TestCarriers(t *testing.T) {
 		{"words to everybody on the link who knows the way", func(w *world) {
 			w.unread(in(w), "224.0.0.251:5353", []byte("\x00\x01words "+words(w)))
 		}, harness.Continues, "korvandel"},
+		{"a question for an address on the link", func(w *world) {
+			w.link(in(w), "\x00\x01\x08\x00\x06\x04\x00\x01 9f3c1d2e4b5a6978")
+		}, harness.Stops, "not observed"},
+		{"words in such a question", func(w *world) { w.link(in(w), words(w)) }, harness.Continues, "the local link"},
 		{"the phone's own address where DHCP has it", func(w *world) {
 			w.unread(in(w), "255.255.255.255:67", append(bytes.Repeat([]byte{0}, 40), "9f3c1d2e4b5a6978"...))
 		}, harness.Stops, "not observed"},

@@ -38,7 +38,8 @@ const copySlack = 2 * time.Second
 func findCopies(flows []flow, said func(*flow) int) (own, copies []flow) {
 	lines := map[line][]int{}
 	for i := range flows {
-		if f := &flows[i]; f.packets && f.Client.IsValid() && f.Server.IsValid() {
+		// Frames of the link have no ends, and each capture has them once.
+		if f := &flows[i]; f.packets && (f.Client.IsValid() && f.Server.IsValid() || f.Proto == capture.Link) {
 			lines[lineOf(f.Flow)] = append(lines[lineOf(f.Flow)], i)
 		}
 	}

@@ -65,6 +65,16 @@ func TestTwoCaptures(t *testing.T) {
 			first.Flows = append(first.Flows, flow("a", at, 400))
 			again.Flows = append(again.Flows, flow("a", at, 395), flow("b", at.Add(time.Second), 398))
 		}, harness.OutcomeInconclusive, "598 bytes"},
+		{"frames of the link, which count once", func(w *world, off *harness.Observation) {
+			at := off.Window.Open.Add(3 * time.Second)
+			for _, c := range w.ev.Packets {
+				c.Flows = append(c.Flows, capture.Flow{
+					ID: "link", Proto: capture.Link, Start: at, End: at, BytesUp: 280, PayloadUp: 280, Visibility: capture.Metadata,
+					Sent: []capture.Burst{{At: at, Bytes: 280, Payload: 280}},
+				})
+			}
+			off.CountersAfter.Sent["wlan0"] += 2 * 280
+		}, harness.OutcomeInconclusive, "280 bytes are unexplained"},
 		{"a term in the copy alone", func(w *world, off *harness.Observation) {
 			at := off.Window.Open.Add(3 * time.Second)
 			flow := func(payload int64) capture.Flow {

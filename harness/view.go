@@ -244,11 +244,14 @@ func newView(all []*Observation, list *collector.List) *view {
 		x.settle()
 		if packets {
 			x.sender = own(f)
-			x.local = linkLocal(f)
+			x.local = linkLocal(f) || f.Proto == capture.Link
 			x.adb = f.Proto == capture.TCP && (wireless[[2]netip.AddrPort{end(f.Client), end(f.Server)}] || wireless[[2]netip.AddrPort{end(f.Server), end(f.Client)}])
 		}
-		if x.host == "" && f.Server.IsValid() {
+		switch {
+		case x.host == "" && f.Server.IsValid():
 			x.host = f.Server.Addr().String()
+		case f.Proto == capture.Link:
+			x.host = "the local link"
 		}
 		if ind, ok := list.Match(x.host, ""); ok {
 			x.org, x.purpose = ind.Organisation, ind.Purpose

@@ -49,8 +49,13 @@ type engine struct {
 	plain   []byte               // for the contents of a packet
 	unfit   int                  // directions that the secrets at hand did not open
 	full    bool
-	greeted int  // bytes of greetings that were kept
-	muted   bool // there were more
+	// links are the phone's frames that are no IP packets, own the hardware addresses
+	// from which it sends.
+	links     map[linkKey]*flow
+	linkOrder []linkKey
+	own       map[[6]byte]bool
+	greeted   int  // bytes of greetings that were kept
+	muted     bool // there were more
 }
 
 func newEngine(o Options) *engine {
@@ -73,6 +78,9 @@ func (e *engine) record(rec *record) {
 	}
 	b, why := network(rec.link, data)
 	if why != "" {
+		if why == notIP {
+			e.linkFrame(rec, data)
+		}
 		e.strange(why, rec.at)
 		return
 	}
@@ -82,6 +90,7 @@ func (e *engine) record(rec *record) {
 		return
 	}
 	p.owner = whose
+	e.learn(rec, &p)
 	if p.fragment {
 		d := e.frags.add(&p, rec.at)
 		if d == nil {
@@ -395,6 +404,7 @@ func (e *engine) finish() *Capture {
 	if e.rest != nil {
 		e.order = append(e.order, e.rest)
 	}
+	e.endLinks()
 	for _, f := range e.order {
 		out.Flows = append(out.Flows, f.result(names))
 		out.Health.SkippedBytes += f.lost()
@@ -408,7 +418,7 @@ func (e *engine) finish() *Capture {
 	}
 	sort.SliceStable(out.Lookups, func(i, j int) bool { return out.Lookups[i].At.Before(out.Lookups[j].At) })
 	for _, u := range e.unread {
-		if u.flow.clientDir() == u.dir && len(u.side.data) > 0 {
+		if u.flow.number > 0 && u.flow.clientDir() == u.dir && len(u.side.data) > 0 {
 			out.Unread = append(out.Unread, Unread{u.flow.id(), u.side.data, u.side.truncated || u.flow.lost() > 0})
 		}
 	}
