@@ -140,7 +140,7 @@ func factsOf(c *dissect.Capture) facts {
 			f.tcp++
 		case capture.UDP:
 			f.udp++
-		case capture.ICMP, capture.OtherIP:
+		case capture.ICMP, capture.OtherIP, capture.Link:
 		}
 		if x.SNI != "" {
 			f.servers[x.SNI]++
