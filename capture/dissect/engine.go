@@ -134,7 +134,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 	case protoICMP, protoICMP6:
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := max(0, len(p.payload)+p.missing-8)
-		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
+		f.count(dir, p.size, n+f.spareOf(e, dir, p), at)
 		f.skipped += int64(p.missing)
 		f.hole(at, at, p.missing)
 		e.unreachable(p)
@@ -144,7 +144,7 @@ func (e *engine) packet(p *packet, at time.Time) {
 	default:
 		f, dir := e.flow(p, 0, 0, at, nil)
 		n := len(p.payload) + p.missing
-		f.count(dir, p.size, n+f.keepSpare(e, dir, p.spare), at)
+		f.count(dir, p.size, n+f.spareOf(e, dir, p), at)
 		f.skipped += int64(p.missing)
 		f.hole(at, at, p.missing)
 		f.keepUnread(e, dir, p.payload)
@@ -223,7 +223,7 @@ func (e *engine) tcp(p *packet, at time.Time) {
 	}
 	h, peer := &f.tcp.half[dir], &f.tcp.half[1-dir]
 	h.keeps = f.certain() < 0 || f.certain() == dir
-	spare := f.keepSpare(e, dir, p.spare) + f.keepSpare(e, dir, spareTCP(s.options))
+	spare := f.spareOf(e, dir, p) + f.keepSpare(e, dir, spareTCP(s.options))
 	seq := s.seq
 	if s.flags&flagSYN != 0 {
 		again := h.syn && h.isn != seq
@@ -359,7 +359,7 @@ func (e *engine) udp(p *packet, at time.Time) {
 	f, dir := e.flow(p, binary.BigEndian.Uint16(p.payload), binary.BigEndian.Uint16(p.payload[2:]), at, nil)
 	data := p.payload[8:]
 	wire := len(data) + p.missing
-	spare := f.keepSpare(e, dir, p.spare)
+	spare := f.spareOf(e, dir, p)
 	if n := int(binary.BigEndian.Uint16(p.payload[4:])); n >= 8 && n-8 < wire {
 		wire = n - 8
 		spare += f.keepSpare(e, dir, data[min(len(data), wire):])

@@ -1,7 +1,9 @@
 package dissect
 
 import (
+	"bytes"
 	"encoding/binary"
+	"time"
 
 	"github.com/offproof/offproof/capture"
 )
@@ -112,4 +114,22 @@ func (q *QPACKTable) Entries() ([]capture.Header, uint64) { return q.t.entries, 
 func (q *QPACKTable) Header(b []byte) (all []capture.Header, need uint64, read, waits bool) {
 	all, need, answer := q.t.header(b)
 	return all, need, answer == qpackRead, answer == qpackWaits
+}
+
+// FragmentsHeld is how many bytes wait at most while fragments come that overlap
+// and never end, and how many are counted of the first datagram that is given up.
+func FragmentsHeld(datagrams, each, size int) (most, counted int) {
+	var f fragments
+	for i := range datagrams {
+		for j := range each {
+			for d := f.expired(time.Time{}); d != nil; d = f.expired(time.Time{}) {
+				if p := d.packet(); counted == 0 {
+					counted = len(p.payload) + p.missing + len(p.spare) + p.more
+				}
+			}
+			f.add(&packet{fragment: true, follow: true, id: uint32(i), offset: j & 7, payload: bytes.Repeat([]byte{byte(j)}, size)}, time.Time{})
+			most = max(most, f.held)
+		}
+	}
+	return most, counted
 }

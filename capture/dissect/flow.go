@@ -259,6 +259,16 @@ func (f *flow) keepSpare(e *engine, dir int, b []byte) int {
 	return len(b)
 }
 
+// spareOf is keepSpare for what a packet's headers hold.
+func (f *flow) spareOf(e *engine, dir int, p *packet) int {
+	n := f.keepSpare(e, dir, p.spare)
+	if n > 0 && p.more > 0 {
+		n += p.more
+		f.kept[dir].truncated = true
+	}
+	return n
+}
+
 // greet keeps what the client's end says in clear in a handshake. What is longer
 // than handshakes are is kept as something that nobody reads.
 func (f *flow) greet(e *engine, dir int, b []byte) {

@@ -11,6 +11,10 @@ const (
 	// maxParts the fragments of one.
 	maxDatagrams = 256
 	maxParts     = 1024
+	// maxHeld bounds the bytes that wait in all of them, and maxSpare what is kept of
+	// one beside its parts.
+	maxHeld  = 64 << 20
+	maxSpare = 64 << 10
 	// patienceFragment is how long a datagram waits for its fragments, in the
 	// file's time; it is the limit that Linux has too.
 	patienceFragment = 30 * time.Second
@@ -38,12 +42,15 @@ type datagram struct {
 	total int // bytes of payload, -1 until the last fragment has come
 	owner owner
 	spare []byte // in the headers of the fragments, and what repeats a place otherwise
+	more  int    // bytes of it that were not kept
+	held  int
 }
 
 // fragments puts datagrams together, oldest first.
 type fragments struct {
 	byKey map[fragmentKey]*datagram
 	queue []*datagram
+	held  int
 }
 
 // add takes a fragment. It returns the whole datagram when this was the last
@@ -62,9 +69,11 @@ func (f *fragments) add(p *packet, at time.Time) (whole *datagram) {
 	d.last = at
 	d.size += p.size
 	d.owner.merge(p.owner)
+	before := d.held
 	d.addSpare(p.spare)
 	d.insert(part{p.offset, append([]byte(nil), p.payload...), p.missing})
-	if !p.more && d.total < 0 {
+	f.held += d.held - before
+	if !p.follow && d.total < 0 {
 		d.total = p.offset + len(p.payload) + p.missing
 	}
 	if !d.complete() {
@@ -91,6 +100,7 @@ func (d *datagram) insert(p part) {
 		}
 		i--
 	}
+	d.held += len(p.data)
 	d.parts = append(d.parts, part{})
 	copy(d.parts[i+1:], d.parts[i:])
 	d.parts[i] = p
@@ -98,9 +108,9 @@ func (d *datagram) insert(p part) {
 
 // addSpare keeps bytes that are no part of the datagram.
 func (d *datagram) addSpare(b []byte) {
-	if len(b) > 0 && len(d.spare) < 1<<16 {
-		d.spare = append(d.spare, b...)
-	}
+	n := min(len(b), maxSpare-len(d.spare))
+	d.spare = append(d.spare, b[:n]...)
+	d.held, d.more = d.held+n, d.more+len(b)-n
 }
 
 func (d *datagram) complete() bool {
@@ -116,6 +126,7 @@ func (d *datagram) complete() bool {
 
 func (f *fragments) remove(d *datagram) {
 	delete(f.byKey, d.key)
+	f.held -= d.held
 	for i, q := range f.queue {
 		if q == d {
 			f.queue = append(f.queue[:i], f.queue[i+1:]...)
@@ -131,7 +142,7 @@ func (f *fragments) expired(now time.Time) *datagram {
 		return nil
 	}
 	d := f.queue[0]
-	if len(f.queue) <= maxDatagrams && now.Sub(d.last) < patienceFragment {
+	if len(f.queue) <= maxDatagrams && f.held <= maxHeld && now.Sub(d.last) < patienceFragment {
 		return nil
 	}
 	f.remove(d)
@@ -140,10 +151,12 @@ func (f *fragments) expired(now time.Time) *datagram {
 
 // packet joins the parts, up to the first byte that is not there.
 func (d *datagram) packet() packet {
-	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size, owner: d.owner, spare: d.spare}
-	whole, wire := true, 0
+	p := packet{src: d.key.src, dst: d.key.dst, proto: d.key.proto, size: d.size, owner: d.owner, spare: d.spare, more: d.more}
+	whole, wire, at := true, 0, 0
 	for _, part := range d.parts {
-		wire += len(part.data) + part.missing
+		end := part.offset + len(part.data) + part.missing
+		wire += max(0, end-max(at, part.offset)) // They may overlap.
+		at = max(at, end)
 		from := len(p.payload) - part.offset
 		if !whole || from < 0 {
 			whole = false

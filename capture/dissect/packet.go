@@ -53,11 +53,12 @@ type packet struct {
 	missing int
 	// spare is what stands in its headers and no honest sender writes there.
 	spare []byte
-	// Fragments: id, offset in bytes, more to come.
+	more  int // bytes of it that were not kept
+	// Fragments: id, offset in bytes, whether others follow.
 	fragment bool
 	id       uint32
 	offset   int
-	more     bool
+	follow   bool
 	// owner is whose packet it is, as far as the file says.
 	owner owner
 }
@@ -167,8 +168,8 @@ func internet4(b []byte, beyond int, p *packet) oddity {
 	p.spare = spare4(b[20:header])
 	p.trim(b, header, total)
 	flags := binary.BigEndian.Uint16(b[6:])
-	p.more, p.offset = flags&0x2000 != 0, int(flags&0x1fff)*8
-	p.fragment = p.more || p.offset > 0
+	p.follow, p.offset = flags&0x2000 != 0, int(flags&0x1fff)*8
+	p.fragment = p.follow || p.offset > 0
 	p.id = uint32(binary.BigEndian.Uint16(b[4:]))
 	return ""
 }
@@ -218,9 +219,9 @@ func (p *packet) extensions(b []byte, at, total int, next uint8) oddity {
 		case protoFragment:
 			size = 8
 			field := binary.BigEndian.Uint16(b[at+2:])
-			p.more, p.offset = field&1 != 0, int(field&^7)
+			p.follow, p.offset = field&1 != 0, int(field&^7)
 			p.id = binary.BigEndian.Uint32(b[at+4:])
-			if p.more || p.offset > 0 {
+			if p.follow || p.offset > 0 {
 				p.fragment, p.proto = true, b[at]
 				p.trim(b, at+8, total)
 				return ""

@@ -190,3 +190,17 @@ func TestRepetitionOfWhatNobodySaw(t *testing.T) {
 		t.Errorf("kept %+v", c.Unread)
 	}
 }
+
+// Fragments that overlap and never come to an end hold bounded memory, and all of
+// their bytes count.
+func TestFragmentsAreBounded(t *testing.T) {
+	t.Parallel()
+	const each, size = 12, 30_000
+	most, counted := dissect.FragmentsHeld(300, each, size)
+	if most > 70<<20 {
+		t.Errorf("%d bytes wait", most)
+	}
+	if want := each * size; counted < want-1000 || counted > want+1000 {
+		t.Errorf("%d bytes are counted, want %d", counted, want)
+	}
+}
