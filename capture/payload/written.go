@@ -91,7 +91,7 @@ func decimalCode(b []byte) (byte, int) {
 	case negative:
 		value = -value
 	}
-	return byte(value), at //nolint:gosec // Two's complement is meant.
+	return byte(value), at
 }
 
 // hexCode reads two hex digits, with or without 0x before them.
