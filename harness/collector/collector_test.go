@@ -151,3 +151,57 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// Every endpoint of which the formats, or the browsers, are known has its operator
+// and its purpose; a host that is only known by name has no purpose.
+func TestEveryKnownEndpointIsListed(t *testing.T) {
+	const none = collector.PurposeUnknown
+	for address, want := range map[string]struct {
+		organisation string
+		purpose      collector.Purpose
+	}{
+		"sa.api.intl.miui.com/sa":                                   {"Xiaomi", collector.Collect},
+		"sa.api.intl.miui.com/sa.gif":                               {"Xiaomi", collector.Collect},
+		"tracking.miui.com/track/v4":                                {"Xiaomi", collector.Collect},
+		"tracking.intl.miui.com/track/v4":                           {"Xiaomi", collector.Collect},
+		"tracking.india.miui.com/track/v4":                          {"Xiaomi", collector.Collect},
+		"tracking.rus.miui.com/track/v4":                            {"Xiaomi", collector.Collect},
+		"tracking.miui.com/track/key_get":                           {"Xiaomi", collector.Config},
+		"tracking.intl.miui.com/track/spock":                        {"Xiaomi", collector.Collect},
+		"sdkconfig.ad.xiaomi.com/api/v4/detail/config":              {"Xiaomi", collector.Config},
+		"sdkconfig.ad.intl.xiaomi.com/api/v4/detail/config":         {"Xiaomi", collector.Config},
+		"sdkconfig.ad.india.xiaomi.com/api/v4/detail/config_common": {"Xiaomi", collector.Config},
+		"sdkconfig.ad.rus.xiaomi.com/api/v4/detail/config_common":   {"Xiaomi", collector.Config},
+		"data.mistat.xiaomi.com/mistats/v2":                         {"Xiaomi", collector.Collect},
+		"data.mistat.xiaomi.com/mistats/v3":                         {"Xiaomi", collector.Collect},
+		"data.mistat.intl.xiaomi.com/mistats/v3":                    {"Xiaomi", collector.Collect},
+		"api.ad.intl.xiaomi.com/post/csv3":                          {"Xiaomi", collector.Ads},
+		"globalapi.ad.xiaomi.com/":                                  {"Xiaomi", collector.Ads},
+		"data.sec.intl.miui.com/privacy/agree/v1":                   {"Xiaomi", collector.Consent},
+		"data.sec.intl.miui.com/privacy/revoke/v1":                  {"Xiaomi", collector.Consent},
+		"data.sec.intl.miui.com/privacy/get/v1":                     {"Xiaomi", collector.Consent},
+		"hot.browser.intl.miui.com/":                                {"Xiaomi", none},
+		"r.browser.intl.miui.com/":                                  {"Xiaomi", none},
+		"activity.browser.intl.miui.com/":                           {"Xiaomi", none},
+		"app-measurement.com/a":                                     {"Google", collector.Collect},
+		"ssl.google-analytics.com/collect":                          {"Google", collector.Collect},
+		"ssl.google-analytics.com/batch":                            {"Google", collector.Collect},
+		"graph.facebook.com/v5.0/1/activities":                      {"Facebook", collector.Collect},
+		"app.adjust.com/session":                                    {"Adjust", collector.Collect},
+		"app.eu.adjust.com/event":                                   {"Adjust", collector.Collect},
+	} {
+		host, path, _ := strings.Cut(address, "/")
+		got, ok := collector.Default().Match(host, "/"+path)
+		if !ok || got.Organisation != want.organisation || got.Purpose != want.purpose || got.Source == "" || want.purpose != none && got.Reason == "" {
+			t.Errorf("%s: %v %+v, want %s for %q", address, ok, got, want.organisation, want.purpose)
+		}
+	}
+	for _, host := range []string{
+		"api.brs.intl.miui.com", "api.mintbrs.intl.miui.com", "api.browser.intl.miui.com", "api.newsfeed.intl.miui.com", "api.content.intl.miui.com",
+		"api.collect.data.intl.miui.com", "globalreport.ad.intl.xiaomi.com",
+	} {
+		if got, ok := collector.Default().Match(host, "/"); !ok || got.Organisation != "Xiaomi" || got.Purpose == collector.Config || got.Purpose == collector.Consent {
+			t.Errorf("%s: %v %+v", host, ok, got)
+		}
+	}
+}
