@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -102,6 +103,11 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		sane(t, c, len(b))
+		if known, err := dissect.Read(bytes.NewReader(b), dissect.Options{Local: netip.Addr.IsPrivate}); err != nil {
+			t.Error(err)
+		} else {
+			sane(t, known, len(b))
+		}
 		var out bytes.Buffer
 		if err := dissect.WritePcapng(&out, bytes.NewReader(b), dissect.Notes{}); err != nil && !errors.Is(err, dissect.ErrDamaged) {
 			t.Fatal(err)
