@@ -331,10 +331,10 @@ func (t *tcpdump) run() int {
 			t.p.errorf("Got %d\r", t.count)
 			continue
 		case sig := <-t.p.sigs:
-			switch sig {
-			case syscall.SIGHUP:
+			if sig == syscall.SIGHUP {
 				return 128 + int(sig)
-			case syscall.SIGUSR1:
+			}
+			if sig == syscall.SIGUSR1 {
 				passed, dropped := t.counts()
 				t.p.errorf("tcpdump: %s captured, %s received by filter, %s dropped by kernel\n", packets(t.count), packets(passed), packets(dropped))
 				continue
