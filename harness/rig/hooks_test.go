@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	// These tests mostly wait for a phone; -parallel says how many do at once.
 	flag.Parse()
 	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
-		_ = flag.Set("test.parallel", "6") // a number, which it takes
+		_ = flag.Set("test.parallel", "4") // a number, which it takes
 	}
 	os.Exit(m.Run())
 }
