@@ -192,7 +192,7 @@ func TestChromium(t *testing.T) {
 	dir := t.TempDir()
 	path, keys := filepath.Join(dir, "browsed.pcap"), filepath.Join(dir, "keys")
 	identity, pin := identityFile(t, dir)
-	dump := ns.Command(ctx, tcpdump, "-i", "lo", "-U", "-n", "--immediate-mode", "-s", "70000", "-B", "65536", "-w", path)
+	dump := ns.Command(ctx, tcpdump, "-i", "lo", "-U", "-n", "-s", "70000", "-B", "65536", "-w", path)
 	listening := waitFor(t, dump, dump.StderrPipe, "listening on")
 	server := ns.Command(ctx, os.Args[0], "-test.run=^TestBrowserServer$", "-test.v")
 	server.Env = append(os.Environ(), serveVariable+"="+identity)

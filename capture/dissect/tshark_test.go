@@ -253,7 +253,7 @@ func TestGenuineTraffic(t *testing.T) {
 	path, keys := filepath.Join(dir, "genuine.pcap"), filepath.Join(dir, "keys")
 	// Each packet takes a slot of the snapshot length in the kernel's buffer: with
 	// the defaults eight of them, and a busy machine drops some.
-	dump := ns.Command(ctx, tcpdump, "-i", "lo", "-U", "-n", "--immediate-mode", "-s", "70000", "-B", "65536", "-w", path)
+	dump := ns.Command(ctx, tcpdump, "-i", "lo", "-U", "-n", "-s", "70000", "-B", "65536", "-w", path)
 	listening := waitFor(t, dump, dump.StderrPipe, "listening on")
 	server := ns.Command(ctx, os.Args[0], "-test.run=TestServer", "-test.v")
 	server.Env = append(os.Environ(), serveVariable+"=1")
