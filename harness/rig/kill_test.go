@@ -113,7 +113,8 @@ func beProxy(farmFile, serial string) int {
 		return 1
 	}
 	_, _ = fmt.Fprintln(os.Stdout, "set")
-	select {}
+	<-time.NewTimer(time.Hour).C // An empty select would be a deadlock, and end it, where there is no cgo.
+	return 0
 }
 
 // TestProxyIsGoneWithItsHolder kills whoever set a phone's proxy, and pulls the
