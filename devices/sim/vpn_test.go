@@ -82,9 +82,7 @@ func TestPCAPdroidRecords(t *testing.T) {
 	until(t, "packets are in the dump", func() bool { return strings.Contains(b.says("cat "+dump), "\x06beacon\x07invalid") })
 	b.control("-e action stop")
 	until(t, "PCAPdroid has stopped", func() bool { return !strings.Contains(b.says("cat /proc/net/dev"), "tun0:") })
-	if got := b.says("logcat -d -s CaptureCtrl:D"); !strings.Contains(got, "notifyCaptureStopped: ") {
-		t.Errorf("the log says %q", got)
-	}
+	until(t, "the log says so", func() bool { return strings.Contains(b.says("logcat -d -s CaptureCtrl:D"), "notifyCaptureStopped: ") })
 	// A reader that was written by others understands the dump.
 	file := filepath.Join(t.TempDir(), "t.pcap")
 	if err := os.WriteFile(file, []byte(b.says("cat "+dump)), 0o600); err != nil {
