@@ -167,7 +167,7 @@ func (b *bench) finish(ctx context.Context, all []*Observation) {
 	b.close(ctx)
 	b.packets = map[string]*dissect.Capture{}
 	for i := range b.traces {
-		b.read(&b.traces[i], clockOf(all))
+		b.read(&b.traces[i], clockOf(all), strayOf(all))
 	}
 	ev := &Evidence{Traces: b.traces, Packets: b.packets, Apps: b.apps, Known: b.p.Known, Probe: b.probed, Unwatched: b.looks.unwatched, Owners: b.looks.owners(), Now: time.Now(), Notes: b.notes}
 	if len(b.p.Decoders) > 0 {
@@ -195,8 +195,8 @@ func stamped(t capture.Trace, phone time.Duration) time.Duration {
 }
 
 // read dissects a packet file and moves its times to the host's clock. phone is
-// how far the phone's is ahead.
-func (b *bench) read(t *capture.Trace, phone time.Duration) {
+// how far the phone's is ahead, and stray how far it may be from that.
+func (b *bench) read(t *capture.Trace, phone, stray time.Duration) {
 	if t.Packets == "" {
 		return
 	}
@@ -219,7 +219,10 @@ func (b *bench) read(t *capture.Trace, phone time.Duration) {
 	if c == nil {
 		return
 	}
-	shift(c, -stamped(*t, phone))
+	if t.Clock != nil {
+		stray = t.Clock.Uncertainty
+	}
+	shift(c, -stamped(*t, phone), drift+max(stray, 0))
 	t.Health.SkippedBytes += c.Health.SkippedBytes
 	t.Health.Truncated = t.Health.Truncated || c.Health.Truncated
 	t.Health.Problems = append(t.Health.Problems, c.Health.Problems...)
@@ -238,7 +241,24 @@ func clockOf(all []*Observation) time.Duration {
 	return 0
 }
 
-func shift(c *dissect.Capture, by time.Duration) {
+// strayOf is how far the phone's clock may be from clockOf in some window: it may have
+// been set between two of them, which none of them notices.
+func strayOf(all []*Observation) time.Duration {
+	var stray time.Duration
+	first := clockOf(all)
+	for _, o := range all {
+		for _, c := range []*Clock{o.ClockBefore, o.ClockAfter} {
+			if c != nil {
+				stray = max(stray, (c.Offset-first).Abs()+max(c.Uncertainty, 0))
+			}
+		}
+	}
+	return stray
+}
+
+// shift moves the times of a capture. Those of losses and holes become so much wider
+// at both ends.
+func shift(c *dissect.Capture, by, wider time.Duration) {
 	for i := range c.Flows {
 		f := &c.Flows[i]
 		f.Start, f.End = f.Start.Add(by), f.End.Add(by)
@@ -247,7 +267,7 @@ func shift(c *dissect.Capture, by time.Duration) {
 		}
 		for j := range f.Holes {
 			h := &f.Holes[j]
-			h.From, h.To = h.From.Add(by-drift), h.To.Add(by+drift)
+			h.From, h.To = h.From.Add(by-wider), h.To.Add(by+wider)
 		}
 	}
 	for i := range c.Exchanges {
@@ -263,12 +283,12 @@ func shift(c *dissect.Capture, by time.Duration) {
 	}
 	for i := range c.Health.Losses {
 		l := &c.Health.Losses[i]
-		l.From, l.To = l.From.Add(by-drift), l.To.Add(by+drift)
+		l.From, l.To = l.From.Add(by-wider), l.To.Add(by+wider)
 	}
 }
 
-// drift is how far a packet's time may be from the host's after it was moved:
-// clocks are read a few times in a trial only.
+// drift is how far a packet's time may be from the host's after it was moved, beside
+// what the readings of the clock say: they are few.
 const drift = time.Second
 
 // judgeWatches adds to an observation what the watches saw in its window.
@@ -375,7 +395,7 @@ func (b *bench) lag(ctx context.Context, all []*Observation, list *collector.Lis
 		side.traces = append(side.traces, t)
 	}
 	for i := range side.traces {
-		side.read(&side.traces[i], clockOf(all))
+		side.read(&side.traces[i], clockOf(all), strayOf(all))
 	}
 	ev := &Evidence{Traces: side.traces, Packets: side.packets, Known: b.p.Known, Now: time.Now()}
 	ev.Open(ctx, b.p.Decoders...)

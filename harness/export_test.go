@@ -3,6 +3,7 @@ package harness
 import (
 	"time"
 
+	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/devices/android"
 )
 
@@ -21,4 +22,10 @@ func ReadCarried(source, tunnel string, uid int, text string) (Carried, error) {
 	c := Carried{Source: source, Tunnel: tunnel, UID: uid}
 	err := c.read(text)
 	return c, err
+}
+
+// Shifted moves the losses and holes of a capture to the host's clock, as the
+// observations of a trial measured the phone's.
+func Shifted(c *dissect.Capture, all []*Observation) {
+	shift(c, -clockOf(all), drift+strayOf(all))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/offproof/offproof/capture"
+	"github.com/offproof/offproof/capture/dissect"
 	"github.com/offproof/offproof/harness"
 )
 
@@ -55,6 +56,36 @@ func TestLossesConcernTheirWindow(t *testing.T) {
 			f := w.judge()
 			if because := strings.Join(f.Because, "; "); f.Outcome != c.want || !strings.Contains(because, c.because) {
 				t.Errorf("it came to %s: %s; want %s because of %q", f.Outcome, because, c.want, c.because)
+			}
+		})
+	}
+}
+
+// TestLossesAfterTheClockWasSet: a clock that is set between two windows jumps in
+// neither, and moves the times of what was lost out of the window it was lost in.
+func TestLossesAfterTheClockWasSet(t *testing.T) {
+	const jump = 10 * time.Minute
+	lost := time.Date(2020, 5, 4, 12, 0, 0, 0, time.UTC) // By the host's clock.
+	for name, ahead := range map[string]time.Duration{"forwards": jump, "backwards": -jump, "never": 0} {
+		t.Run(name, func(t *testing.T) {
+			stamp := lost.Add(time.Second + ahead) // The phone was a second ahead before.
+			c := &dissect.Capture{
+				Flows:  []capture.Flow{{Start: stamp, End: stamp, Holes: []capture.Hole{{From: stamp, To: stamp, Bytes: 1}}}},
+				Health: capture.Health{Losses: []capture.Loss{{From: stamp, To: stamp, Packets: 1}}},
+			}
+			clock := func(d time.Duration) *harness.Clock {
+				return &harness.Clock{Offset: d, Uncertainty: 30 * time.Millisecond}
+			}
+			harness.Shifted(c, []*harness.Observation{
+				{ClockBefore: clock(time.Second), ClockAfter: clock(time.Second)},
+				{ClockBefore: clock(time.Second + ahead), ClockAfter: clock(time.Second + ahead)},
+			})
+			hole, loss := c.Flows[0].Holes[0], c.Health.Losses[0]
+			if hole.From.After(lost) || hole.To.Before(lost) || loss.From.After(lost) || loss.To.Before(lost) {
+				t.Errorf("lost at %s: hole %+v, loss %+v", lost, hole, loss)
+			}
+			if ahead == 0 && loss.To.Sub(loss.From) > 5*time.Second {
+				t.Errorf("a clock that was never set makes a loss of %s", loss.To.Sub(loss.From))
 			}
 		})
 	}
